@@ -39,10 +39,10 @@ def parquet_chunks(
         if not file.metadata.num_rows:
             expect_columns(file.schema_arrow.names, signature, partitions)
         before = 0
-        columns = _needed(file.schema_arrow.names, signature, keep)
+        columns = needed_columns(file.schema_arrow.names, signature, keep)
         for batch in file.iter_batches(batch_size=min(size, _rows_of_chunk(file.metadata)), columns=columns):
             kept = kept_of_batch(batch, keep) if keep else None
-            yield _parquet_chunk(batch, before, signature, kept)
+            yield batch_chunk(batch, before, signature, kept)
             before += batch.num_rows
     except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, OSError) as error:
         problem = str(error).partition("\n")[0]
@@ -61,7 +61,7 @@ def _opened(stream: IO[bytes]) -> Any:
     return open_parquet(stream, pre_buffer=False, buffer_size=piece)
 
 
-def _needed(names: Sequence[str], signature: Signature, keep: Sequence[str]) -> list[str] | None:
+def needed_columns(names: Sequence[str], signature: Signature, keep: Sequence[str]) -> list[str] | None:
     """Return the columns to read; None for all, as Arrow takes the point in a name for the way to a field."""
     known = signature.names | {*keep}
     needed = [name for name in names if name in known]
@@ -75,7 +75,7 @@ def _rows_of_chunk(metadata: Any) -> int:
     return max(1, CHUNK * rows // max(1, size))
 
 
-def _parquet_chunk(batch: Any, before: int, signature: Signature, kept: Kept | None) -> Chunk:
+def batch_chunk(batch: Any, before: int, signature: Signature, kept: Kept | None) -> Chunk:
     """Return the chunk of a batch; a model without a signature gets the frame of pandas, with its index."""
     if signature.says_nothing:
         return _frame_chunk(batch.to_pandas(), before, kept)

@@ -32,6 +32,7 @@ from serving_runtime.model import Model
 from serving_runtime.tables.read_ahead import read_ahead
 
 SUFFIX_OF: Final = {"csv": ".csv", "json": ".json", "jsonl": ".jsonl", "parquet": ".parquet"}
+OUTPUT_OF: Final = {"arrow": "parquet"}  # the form of the part for a file of a form that is not written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def parts_of(sources: Sequence[Source], directory: Place, form: str | None, erro
     """Return a part for each file, of the file's own name and form. Raises InputFileError if two have one path."""
     parts: dict[Place, Part] = {}
     for source in sources:
-        kind = form or source.form
+        kind = form or OUTPUT_OF.get(source.form, source.form)
         name = decompressed_name(source.name).with_suffix(SUFFIX_OF[kind])
         path = directory / name
         if path in parts:

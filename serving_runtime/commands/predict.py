@@ -20,12 +20,12 @@ from serving_runtime.commands.part_record import ScoredRows
 from serving_runtime.commands.partitions import Condition
 from serving_runtime.commands.places import Place, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
-from serving_runtime.commands.sources import COMPRESSED, SUFFIXES, Source, find_sources, identity
+from serving_runtime.commands.sources import COMPRESSED, Source, find_sources, identity, output_form
 from serving_runtime.errors import ServingError
 from serving_runtime.location import find_model, resolve_model_path
 
 STDIN: Final = "-"
-INPUTS: Final = ("csv", "parquet", "json", "jsonl")
+INPUTS: Final = ("csv", "parquet", "arrow", "json", "jsonl")
 OUTPUTS: Final = ("csv", "json", "jsonl", "parquet")
 ROWS: Final = 50_000  # of a chunk: some megabytes, and long enough that the model's own loops count
 CSV_AHEAD: Final = 12  # blocks of CSV that are read before they are scored: 96 MiB of text, while the model loads
@@ -39,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "file",
         nargs="*",
         default=[STDIN],
-        help="CSV, Parquet, JSON or JSON lines: files, directories, globs in quotes; - is standard input (default)",
+        help="CSV, Parquet, Arrow, JSON, JSON lines: files, directories, quoted globs; - is standard input (default)",
     )
     parser.add_argument(
         "-o",
@@ -157,7 +157,7 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
     model_path = _model_path(options)
     metadata = lazy.read_metadata(model_path)
     model, load_seconds = None, 0.0
-    form = options.output_format or SUFFIXES.get(Path(options.output or "").suffix.lower(), "csv")
+    form = options.output_format or output_form(options.output or "")
     counts, read_before = ScoredRows(), 0
     with ExitStack() as stack:
         errors = stack.enter_context(replacing(place_of(options.errors))) if options.errors else None

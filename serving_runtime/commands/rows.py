@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import IO, Any, Final
 
 from serving_runtime.codec.delimited import csv_problem, read_csv, taken_names
+from serving_runtime.commands.arrow_rows import arrow_chunks
 from serving_runtime.commands.chunk import Chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.compressed import DAMAGED, decompressed
@@ -35,12 +36,13 @@ except ImportError:
 NO_TEXT: Final = {
     b"PK\x03\x04": "a zip archive or a spreadsheet's workbook; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "a workbook of an old spreadsheet; save the sheet as CSV",
-    b"ARROW1": "a file of Arrow (Feather); write it as Parquet",
-    b"\xff\xff\xff\xff": "a stream of Arrow; write it as Parquet",
+    b"ARROW1": "a file of Arrow (Feather); give --input-format arrow",
+    b"\xff\xff\xff\xff": "a stream of Arrow; give --input-format arrow",
     b"PAR1": "Parquet; give --input-format parquet",
     b"\xff\xfe": "text of UTF-16; save it as UTF-8, with commas between the fields of a table",
     b"\xfe\xff": "text of UTF-16; save it as UTF-8, with commas between the fields of a table",
 }
+COLUMNAR: Final = {"parquet": parquet_chunks, "arrow": arrow_chunks}
 OF_EXCEL: Final = "sep="  # beginning of a first line that tells Excel the delimiter
 
 
@@ -69,16 +71,16 @@ def chunks(  # noqa: PLR0913, PLR0917  the last two are optional
 
 
 def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, others: OtherColumns) -> Iterator[Chunk]:
-    if signature.typed_in_code and form in {"csv", "parquet"}:
+    if signature.typed_in_code and (form == "csv" or form in COLUMNAR):
         raise InputFileError(NO_TABLE)
     try:
-        if form != "parquet":
-            stream = _text(stream)
+        if form in COLUMNAR:
+            yield from COLUMNAR[form](stream, signature, size, others.keep, others.partitions)
+            return
+        stream = _text(stream)
         match form:
             case "csv":
                 yield from _csv(stream, signature, size, others)
-            case "parquet":
-                yield from parquet_chunks(stream, signature, size, others.keep, others.partitions)
             case "jsonl":
                 yield from json_lines_chunks(stream, signature, size, others.keep)
             case _:

@@ -25,6 +25,10 @@ SUFFIXES: Final[Mapping[str, str]] = {
     ".parquet": "parquet",
     ".parq": "parquet",
     ".pq": "parquet",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
 }
 COMPRESSED: Final = frozenset({".gz", ".bz2", ".xz", ".lzma", ".zst", ".zip"})
 HIDDEN: Final = (".", "_")  # beginnings of names that readers of data sets skip
@@ -49,7 +53,7 @@ class Source:
 
     def opened(self) -> AbstractContextManager[IO[bytes]]:
         """Return a stream of the file. Raises CommandError, also at the end if the file has been changed."""
-        return opened(self.path, self.state, at_any_place=self.form == "parquet")
+        return opened(self.path, self.state, at_any_place=self.form in {"parquet", "arrow"})
 
 
 def find_sources(arguments: Sequence[str], form: str | None, conditions: Sequence[Condition] = ()) -> list[Source]:
@@ -195,6 +199,14 @@ def _source(path: Path, name: Path, form: str | None) -> Source:
     if state is None:
         raise MissingFileError(f"there is no file {path}")
     return Source(path=path, name=name, form=_form(path.name, form), state=state)
+
+
+def output_form(name: str) -> str:
+    """Return the form that an output has by its suffix. Raises InputFileError for a form that is not written."""
+    form = _form(name, None)
+    if form == "arrow":
+        raise InputFileError(f"{name} would be a file of Arrow, which is not written; name it .parquet")
+    return form
 
 
 def _form(name: str, form: str | None) -> str:

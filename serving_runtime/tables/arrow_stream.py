@@ -51,7 +51,7 @@ def read_stream(body: bytes) -> pa.Table:
         _check_messages(body, growth)
         with ipc.open_stream(pa.BufferReader(body), options=ipc.IpcReadOptions(use_threads=False)) as reader:
             for field in reader.schema:
-                _check_type(field.name, field.type)
+                check_type(field.name, field.type)
             batches = []
             for batch in reader:
                 batch.validate(full=True)
@@ -114,16 +114,16 @@ def _size(metadata: memoryview, batch: int, body: Any) -> int:
     return max(size, CELL * int(nodes[:, 0].astype(object).sum()))
 
 
-def _check_type(name: str, kind: pa.DataType) -> None:
+def check_type(name: str, kind: pa.DataType) -> None:
     """Raise MalformedRequestError for a type that pyarrow cannot read, or that lets few bytes stand for many values."""
     if pa.types.is_dictionary(kind):
         nested = pa.types.is_nested(kind.value_type) or pa.types.is_dictionary(kind.value_type)
         if not nested:
-            _check_type(name, kind.value_type)
+            check_type(name, kind.value_type)
             return
     elif pa.types.is_map(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind) or _is_struct(kind):
         for position in range(kind.num_fields):
-            _check_type(name, kind.field(position).type)
+            check_type(name, kind.field(position).type)
         return
     elif kind.id not in UNKNOWN_TYPES and _is_flat(kind):
         return

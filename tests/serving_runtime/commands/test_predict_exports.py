@@ -111,7 +111,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda path: FRAME.to_csv(path, index=False, sep="\t", encoding="utf-16"),
         "text of UTF-16; save it as UTF-8, with commas between the fields",
     ),
-    "rows.feather": (FRAME.to_feather, "the file is a file of Arrow (Feather); write it as Parquet"),
+    "feather.csv": (FRAME.to_feather, "the file is a file of Arrow (Feather); give --input-format arrow"),
     "rows.orc": (FRAME.to_orc, "the file is not UTF-8; save a text as UTF-8, and any other table as CSV or Parquet"),
     "rows.pkl": (FRAME.to_pickle, "save a text as UTF-8, and any other table as CSV or Parquet"),
 }

@@ -66,9 +66,9 @@ def test_source_that_changes_while_it_is_read_leaves_no_output(
 NO_TEXT = {
     "an archive in gzip": (gzip.compress(b"PK\x03\x04\x14\x00[Content_Types].xml"), "a zip archive"),
     "a workbook": (b"PK\x03\x04\x14\x00[Content_Types].xml", "a zip archive or a spreadsheet's workbook"),
-    "Feather": (b"ARROW1\x00\x00", "a file of Arrow (Feather); write it as Parquet"),
+    "Feather": (b"ARROW1\x00\x00", "a file of Arrow (Feather); give --input-format arrow"),
     "Parquet": (b"PAR1\x15\x04", "Parquet; give --input-format parquet"),
-    "a stream of Arrow": (b"\xff\xff\xff\xff\x08\0\0\0", "a stream of Arrow; write it as Parquet"),
+    "a stream of Arrow": (b"\xff\xff\xff\xff\x08\0\0\0", "a stream of Arrow; give --input-format arrow"),
     "UTF-16, little-endian": (b"\xff\xfe" + HEADER.encode("utf-16-le"), "text of UTF-16; save it as UTF-8"),
     "UTF-16, big-endian": (b"\xfe\xff" + HEADER.encode("utf-16-be"), "text of UTF-16; save it as UTF-8"),
 }

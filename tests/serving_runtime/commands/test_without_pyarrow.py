@@ -26,13 +26,15 @@ def test_csv_is_scored(models: Path) -> None:
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)
 
 
-def test_parquet_to_read_names_the_extra(models: Path, tmp_path: Path) -> None:
-    source = tmp_path / "rows.parquet"
-    pd.DataFrame({"fixed acidity": [7.4], "pH": [3.5], "alcohol": [9.4]}).to_parquet(source)
+@pytest.mark.parametrize(("kind", "suffix"), [("Parquet", "parquet"), ("Arrow", "feather")])
+def test_table_to_read_names_the_extra(kind: str, suffix: str, models: Path, tmp_path: Path) -> None:
+    source = tmp_path / f"rows.{suffix}"
+    frame = pd.DataFrame({"fixed acidity": [7.4], "pH": [3.5], "alcohol": [9.4]})
+    (frame.to_parquet if kind == "Parquet" else frame.to_feather)(source)
 
     done = predicted("--model-path", models / "wine", source)
 
-    assert (done.returncode, done.stderr) == (3, f"error: Parquet cannot be read: {SENTENCE}")
+    assert (done.returncode, done.stderr) == (3, f"error: {kind} cannot be read: {SENTENCE}")
 
 
 @pytest.mark.parametrize("name", ["out.parquet", "out.pq"])

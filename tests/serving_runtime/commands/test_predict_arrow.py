@@ -1,0 +1,137 @@
+"""`predict` for files and streams of Arrow."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import feather, ipc
+
+COLUMNS = ["fixed acidity", "pH", "alcohol"]
+FRAME = pd.DataFrame([[7.4, 3.5, 9.4], [6.3, 3.2, 10.1], [8.1, 3.3, 9.9]], columns=COLUMNS)
+CSV = FRAME.to_csv(index=False)
+TABLE = pa.Table.from_pandas(FRAME, preserve_index=False)
+Run = Callable[..., Any]
+
+
+def written(new: Callable[..., Any], table: pa.Table = TABLE, **options: Any) -> bytes:
+    """Return the table as a file or stream of Arrow that has a batch for each row."""
+    target = io.BytesIO()
+    with new(target, table.schema, options=ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table, max_chunksize=1)
+    return target.getvalue()
+
+
+def with_others() -> pa.Table:
+    """Return the rows with their columns in another order, types that are cast, and columns that the model leaves."""
+    months = pa.array([None, None, None], pa.month_day_nano_interval())
+    codes = pa.array(["a", "b", "a"]).dictionary_encode()
+    floats = TABLE.select(["alcohol", "pH", "fixed acidity"])
+    return floats.append_column("months", months).append_column("code", codes)
+
+
+READ: dict[str, bytes] = {
+    "file.arrow": written(ipc.new_file),
+    "compressed.ipc": written(ipc.new_file, compression="zstd"),
+    "stream.arrows": written(ipc.new_stream),
+    "compressed stream.arrow": written(ipc.new_stream, compression="lz4"),
+    "other columns.arrow": written(ipc.new_file, with_others()),
+    "other columns.arrows": written(ipc.new_stream, with_others()),
+}
+
+
+@pytest.mark.parametrize("name", [*READ, "pandas.feather"])
+def test_rows_are_scored_as_those_of_csv(name: str, run: Run, models: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    if name in READ:
+        (tmp_path / "in" / name).write_bytes(READ[name])
+    else:
+        FRAME.to_feather(tmp_path / "in" / name)
+
+    plain = run("predict", "--model-path", models / "wine", stdin=CSV.encode())
+    ended = run("predict", "--model-path", models / "wine", tmp_path / "in", "--output-format", "csv")
+
+    assert (ended.code, ended.out) == (0, plain.out), ended.err
+
+
+@pytest.mark.parametrize("name", READ)
+def test_arrow_comes_through_a_pipe(name: str, run: Run, models: Path) -> None:
+    command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", models / "wine"]
+
+    plain = run("predict", "--model-path", models / "wine", stdin=CSV.encode())
+    ended = subprocess.run([*command, "--input-format", "arrow"], input=READ[name], capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stdout.decode()) == (0, plain.out), ended.stderr
+
+
+def test_part_of_a_file_of_arrow_is_parquet_with_the_kept_columns(run: Run, models: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "day.arrow", tmp_path / "out"
+    source.write_bytes(written(ipc.new_file, with_others()))
+
+    ended = run("predict", "--model-path", models / "wine", source, "-o", f"{output}/", "--keep-columns", "code,pH")
+
+    assert ended.code == 0, ended.err
+    rows = pd.read_parquet(output / "day.parquet")
+    assert rows["code"].tolist() == ["a", "b", "a"]
+    assert rows["pH"].tolist() == FRAME["pH"].tolist()
+    assert rows["prediction"].notna().all()
+
+
+def test_refused_row_has_its_number_among_all_batches(run: Run, models: Path, tmp_path: Path) -> None:
+    texts = TABLE.set_column(1, "pH", pa.array(["3.5", "3.2", "sour"]))
+    source = tmp_path / "texts.arrow"
+    source.write_bytes(written(ipc.new_file, texts))
+
+    ended = run("predict", "--model-path", models / "wine", source, "--errors", tmp_path / "errors")
+
+    refused = [json.loads(line)["place"] for line in (tmp_path / "errors").read_text().splitlines()]
+    assert refused == ["row 1", "row 2", "row 3"], ended.err
+
+
+def old_feather() -> bytes:
+    target = io.BytesIO()
+    with pytest.deprecated_call():
+        feather.write_feather(TABLE, target, version=1)
+    return target.getvalue()
+
+
+RUNS = TABLE.set_column(1, "pH", pa.RunEndEncodedArray.from_arrays([3], [3.5]))
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "cut file": (written(ipc.new_file)[:-20], "the file cannot be read as Arrow"),
+    "cut stream": (written(ipc.new_stream)[:-300], "the file cannot be read as Arrow"),
+    "CSV": (CSV.encode(), "the file cannot be read as Arrow"),
+    "nothing": (b"", "the file cannot be read as Arrow"),
+    "Feather of version 1": (old_feather(), "the file is Feather of version 1; write it as Parquet"),
+    "no rows and other columns": (
+        written(ipc.new_file, TABLE.select(["pH"]).slice(0, 0)),
+        "fixed acidity",
+    ),
+    "a name twice": (written(ipc.new_file, TABLE.rename_columns(["pH", "pH", "alcohol"])), "pH"),
+    "a type that is not read": (
+        written(ipc.new_file, RUNS),
+        'the column "pH" has the Arrow type run_end_encoded',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_content_is_refused(name: str, run: Run, models: Path, tmp_path: Path) -> None:
+    content, problem = REFUSED[name]
+    (tmp_path / "rows.arrow").write_bytes(content)
+
+    ended = run("predict", "--model-path", models / "wine", tmp_path / "rows.arrow", "-o", tmp_path / "out.csv")
+
+    assert (ended.code, problem in ended.err) == (3, True), ended.err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_predictions_are_not_written_as_arrow(run: Run, models: Path, tmp_path: Path) -> None:
+    ended = run("predict", "--model-path", models / "wine", "-o", tmp_path / "out.feather", stdin=CSV.encode())
+
+    assert (ended.code, "which is not written; name it .parquet" in ended.err) == (3, True), ended.err

@@ -17,6 +17,7 @@ from testbed.cluster import binaries
 from testbed.cluster.control_plane import HERE, ControlPlane, control_plane
 from testbed.cluster.machine import run
 from testbed.cluster.workloads import COMPUTE
+from tests.cluster.conftest import QUICKSTART
 from tests.cluster.test_shared_volume import SYNC, overlay
 
 NAMED: Final = {name: name[0] * 32 for name in ("pod", "deployment", "statefulset", "ended", "nothing")}
@@ -38,7 +39,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ControlPla
     folder = tmp_path_factory.mktemp("plane")
     with control_plane(folder) as started:
         started.create("/api/v1/namespaces", {"metadata": {"name": COMPUTE}})
-        text = run(binaries.build() / "kubectl", "kustomize", overlay(tmp_path_factory.mktemp("overlay")))
+        text = run(binaries.build() / "kubectl", "kustomize", overlay(tmp_path_factory.mktemp("overlay"), QUICKSTART))
         for one in yaml.safe_load_all(text):
             if one["metadata"].get("namespace") == COMPUTE and one["metadata"]["name"].startswith("model-api-"):
                 started.create(PATHS[one["kind"]].format(COMPUTE), one)

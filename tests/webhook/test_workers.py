@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import ssl
 import threading
 import time
@@ -19,7 +20,8 @@ from cryptography.x509 import load_pem_x509_certificate
 from benchmarks.admission_in_process import pod_of
 from testbed.api_server import review_of
 from testbed.processes import PATIENCE, paused
-from testbed.webhook_server import WebhookServer
+from testbed.webhook_server import HOST, WebhookServer
+from webhook.server.metrics import Metrics
 
 Serve = Callable[..., AbstractContextManager[WebhookServer]]
 JSON = {"Content-Type": "application/json"}
@@ -126,6 +128,19 @@ def test_a_killed_worker_is_replaced_and_loses_only_what_it_was_answering(
     assert len(answered) <= series[INJECTED] <= len(answered) + sum(lost)
     assert series["model_api_webhook_in_flight_requests"] == 0
     assert len(lines) == 1
+
+
+def test_metrics_wait_for_their_port_to_be_free() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with socket.create_server((HOST, 0)) as former:
+            port = former.getsockname()[1]
+            served = pool.submit(Metrics().serve, HOST, port)
+            time.sleep(0.1)  # for a try, which finds the port in use
+        served.result(PATIENCE)
+
+    with closing(http.client.HTTPConnection(HOST, port, timeout=PATIENCE)) as connection:
+        connection.request("GET", "/metrics")
+        assert connection.getresponse().status == http.client.OK
 
 
 def test_a_large_review_does_not_keep_small_ones_waiting(serve: Serve, pod: dict[str, Any]) -> None:

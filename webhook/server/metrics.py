@@ -1,5 +1,7 @@
 """Metrics for Prometheus. Labels are closed sets of outcomes, reasons and stages; none names a pod or a user."""
 
+import errno
+import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -7,7 +9,7 @@ from importlib.metadata import version
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
 
@@ -21,6 +23,9 @@ BYTES: Final = (1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 2
 ERROR: Final = "error"  # the outcome of a review that could not be answered
 STAGES: Final = ("parse", "decide", "encode")
 SUPERVISOR: Final = -1  # its row holds what is true of the server, and not of one worker
+# A killed worker releases the lock of the single tasks before its port: its successor may find the port still in use.
+PORT_SECONDS: Final = 5.0
+PORT_PAUSE: Final = 0.01  # seconds between two tries
 
 REQUESTS: Final = f"{WEBHOOK_METRICS}admission_requests"
 SKIPS: Final = f"{WEBHOOK_METRICS}skips"
@@ -119,6 +124,19 @@ class Metrics:
         Gauge(f"{WEBHOOK_METRICS}build_info", "The version that runs.", ["version"], registry=self.registry).labels(
             version("mlflow-model-api")
         ).set(1)
+
+    def serve(self, host: str, port: int) -> None:
+        """Serve `/metrics` in a thread. Raises OSError if the port is not free within PORT_SECONDS."""
+        until = time.monotonic() + PORT_SECONDS
+        while True:
+            try:
+                start_http_server(port, host, self.registry)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                    raise
+                time.sleep(PORT_PAUSE)
+            else:
+                return
 
     def use_row(self, row: int) -> None:
         """Count in this row from now on."""

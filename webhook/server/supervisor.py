@@ -14,7 +14,6 @@ import orjson
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
-from prometheus_client import start_http_server
 
 from model_contract import json_log
 from webhook.server.app import create_app, page
@@ -100,7 +99,7 @@ class Supervisor(BaseApplication):  # type: ignore[misc]  # gunicorn ships no ty
 
     def _start_single_tasks(self) -> None:
         """Start the threads that one worker has: the metrics' server, and the reconciler of the certificate."""
-        start_http_server(self._server.metrics_port, self._server.host, self._metrics.registry)
+        self._metrics.serve(self._server.host, self._server.metrics_port)
         if reconciler := self._new_reconciler():
             reconciler.start()
 

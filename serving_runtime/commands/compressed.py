@@ -32,7 +32,7 @@ def decompressed(stream: IO[bytes], beginning: bytes) -> IO[bytes]:
 
 
 class _Xz(io.RawIOBase):
-    """What is in the streams of a file of xz, each of which may end with zeros, which Python's own reader refuses."""
+    """The content of a file of xz. Zeros may follow each of its streams, which the reader of Python refuses."""
 
     def __init__(self, compressed: IO[bytes]) -> None:
         self._compressed = compressed

@@ -121,8 +121,10 @@ class KeepingWriter:
 
     def _column(self, name: str, values: Any) -> Any:
         """Return the values as they are, or as text if the file has no such type."""
-        if self._typed or isinstance(values, list):
+        if isinstance(values, list):
             return values
+        if self._typed:
+            return decoded(values) if _is_of_views(values.type) else values
         values = decoded(values)
         kind = values.type
         if any(is_kind(kind) for is_kind in (arrow.types.is_integer, arrow.types.is_floating, arrow.types.is_boolean)):
@@ -133,3 +135,11 @@ class KeepingWriter:
             return values  # lists and objects, which JSON has
         except arrow.ArrowInvalid:
             raise InputFileError(f'the column "{name}" holds bytes that are no text; write parquet') from None
+
+
+def _is_of_views(kind: Any) -> bool:
+    """Return True for a dictionary of views, as polars writes it: Parquet has plain dictionaries only."""
+    types = arrow.types
+    return bool(
+        types.is_dictionary(kind) and (types.is_string_view(kind.value_type) or types.is_binary_view(kind.value_type))
+    )

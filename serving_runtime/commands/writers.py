@@ -206,9 +206,13 @@ class ParquetWriter(Writer):
             self._write_group()
 
     def _write_group(self) -> None:
-        if self._file is None:
-            self._file = parquet.ParquetWriter(self._stream, self._schema, dictionary_pagesize_limit=DICTIONARY)
-        self._file.write_table(arrow.concat_tables(self._group))
+        try:
+            if self._file is None:
+                self._file = parquet.ParquetWriter(self._stream, self._schema, dictionary_pagesize_limit=DICTIONARY)
+            self._file.write_table(arrow.concat_tables(self._group))
+        except (arrow.ArrowNotImplementedError, arrow.ArrowInvalid) as error:  # of the type or a value of a kept column
+            reason = str(error).partition("\n")[0]
+            raise OptionError(f"Parquet cannot hold a kept column ({reason}); use --output-format jsonl") from None
         self._group, self._size = [], 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from pyarrow import feather, ipc
+from pyarrow import feather, ipc, parquet
 
 COLUMNS = ["fixed acidity", "pH", "alcohol"]
 FRAME = pd.DataFrame([[7.4, 3.5, 9.4], [6.3, 3.2, 10.1], [8.1, 3.3, 9.9]], columns=COLUMNS)
@@ -81,6 +81,39 @@ def test_part_of_a_file_of_arrow_is_parquet_with_the_kept_columns(run: Run, mode
     assert rows["code"].tolist() == ["a", "b", "a"]
     assert rows["pH"].tolist() == FRAME["pH"].tolist()
     assert rows["prediction"].notna().all()
+
+
+def of_polars() -> pa.Array:
+    """Return texts as polars 2.1 writes a Categorical: by their place among views."""
+    return pa.DictionaryArray.from_arrays([0, 1, None], pa.array(["red", "white"]).cast(pa.string_view()))
+
+
+def test_categories_of_polars_are_kept_as_texts_in_parquet(run: Run, models: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "rows.arrow", tmp_path / "out.parquet"
+    source.write_bytes(written(ipc.new_file, TABLE.append_column("kind", of_polars())))
+
+    ended = run("predict", "--model-path", models / "wine", source, "-o", output, "--keep-columns", "kind")
+
+    assert ended.code == 0, ended.err
+    assert parquet.read_table(output)["kind"].to_pylist() == ["red", "white", None]
+
+
+NOT_IN_PARQUET = {
+    "months": pa.array([pa.MonthDayNano((1, 2, 3))] * 3),
+    "a time beyond those of Parquet": pa.array([1 << 62] * 3, pa.timestamp("s")),
+    "objects without members": pa.array([{}] * 3, pa.struct([])),
+}
+
+
+@pytest.mark.parametrize("name", NOT_IN_PARQUET)
+def test_kept_column_that_parquet_cannot_hold_is_refused(name: str, run: Run, models: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "rows.arrow", tmp_path / "out.parquet"
+    source.write_bytes(written(ipc.new_file, TABLE.append_column("kept", NOT_IN_PARQUET[name])))
+
+    ended = run("predict", "--model-path", models / "wine", source, "-o", output, "--keep-columns", "kept")
+
+    assert (ended.code, "Parquet cannot hold a kept column" in ended.err) == (2, True), ended.err
+    assert not output.exists()
 
 
 def test_refused_row_has_its_number_among_all_batches(run: Run, models: Path, tmp_path: Path) -> None:

@@ -73,9 +73,11 @@ def test_rollout_and_rotations_drop_nothing(quiet: Kube, wine: ModelRef, api: Cl
         quiet.rolled_out(PLATFORM, "model-api-webhook")
         change_leaf(quiet, api)
         change_authority(quiet, api)
+        # A machine with other work creates fewer than fifty a second.
+        quiet.until(lambda: outcome.refused or outcome.count > 50 * 60, what="three thousand pods")
 
     assert (outcome.refused, outcome.bare_seconds) == ([], [])
-    assert outcome.count > 1000  # fewer than fifty a second on a machine with other work
+    assert outcome.count > 50 * 60
 
 
 def change_leaf(kube: Kube, api: ClusterObjects) -> None:

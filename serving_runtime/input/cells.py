@@ -82,7 +82,9 @@ def is_nan(value: Any) -> bool:
 
 
 def null_for_nan(values: Sequence[Any]) -> Sequence[Any]:
-    """Return a list with null for each NaN; other sequences, which no reader of JSON makes, as they are."""
+    """Return a list, or an array of floats, with null for each NaN; other sequences as they are."""
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "f" and np.isnan(values).any():
+        values = values.tolist()
     if type(values) is not list or float not in map(type, values):
         return values
     return [None if is_nan(value) else value for value in values]

@@ -177,6 +177,22 @@ def test_parquet_has_the_values_or_the_faults_of_its_cells(columns: tuple[pa.Tab
     assert_same(outcome(read, signature, fast=True), outcome(by_cells(written, "parquet"), signature))
 
 
+@pytest.mark.parametrize("required", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("numbers", [[np.nan], [np.nan, 1.0], [np.nan, 2.5, None]], ids=str)
+@pytest.mark.parametrize("width", [pa.float32(), pa.float64()], ids=str)
+def test_nan_of_any_column_is_what_it_is_in_its_cells(
+    kind: str, required: bool, numbers: list[float | None], width: pa.DataType
+) -> None:
+    table = pa.table({"c0": pa.array(numbers, width, from_pandas=False)})
+    signature = Signature(columns=(Column(name="c0", type=KINDS[kind], required=required),))
+    expected = outcome(by_cells(table, "arrow"), signature)
+    read = arrow_table(stream(table), signature)
+
+    assert_same(outcome(read, signature), expected)
+    assert_same(outcome(read, signature, fast=True), expected)
+
+
 @given(tables())
 @settings(max_examples=EXAMPLES, deadline=None)
 def test_csv_has_the_values_or_the_faults_of_its_cells(table: tuple[bytes, Signature]) -> None:

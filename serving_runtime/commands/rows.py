@@ -22,7 +22,7 @@ from serving_runtime.commands.places import reason
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import Request
 from serving_runtime.signature import Signature
-from serving_runtime.tables.csv_blocks import BLOCK, PIECE, CsvBlock, read_csv_blocks
+from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
 from serving_runtime.tables.read_ahead import read_ahead
 
 try:  # the extra `tables`
@@ -143,7 +143,7 @@ class _LineBuffer:
 def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumns) -> Iterator[Chunk]:
     """Yield chunks of whole columns; without Arrow, or if Arrow cannot read a block exactly, cell by cell."""
     is_quick = _is_quick(stream)
-    blocks = read_csv_blocks(stream, PIECE if is_quick else BLOCK)
+    blocks = read_csv_blocks(stream, is_file=is_quick)
     header = next(blocks)
     if not header.sound:
         raise _CsvRows(b"", header, signature).error()
@@ -153,7 +153,7 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
     expect_each_once(taken_names(names, signature, others.keep))
     if not signature.columns:  # pandas looks at a whole column to say what it is
         text = b"".join(block.text for block in blocks)
-        rest = CsvBlock(text=text, line=header.line + header.text.count(b"\n"))
+        rest = CsvBlock(content=text, line=header.line + header.text.count(b"\n"))
         rows = _CsvRows(header.text, rest, signature, others.keep)
         yield from rows.chunks(len(rows))
         return

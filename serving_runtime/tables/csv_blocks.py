@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,99 +29,79 @@ class Letters:
     line_ends: int
 
     @classmethod
-    def of(cls, text: bytes) -> "Letters":
-        """Seek all letters in a piece while it is in the processor's cache.
+    def of(cls, text: bytes, start: int = 0) -> "Letters":
+        """Search all letters in a piece while it is in the processor's cache.
 
-        In the whole text, one after another, each of them would be a way through the memory. numpy counts line ends in
-        a quarter of the time that `bytes.count` takes for short lines.
+        In the whole text, each search would read the memory once more. numpy counts line ends in a quarter of the time
+        that `bytes.count` takes for short lines.
         """
         marks: set[bytes] = set()
         line_ends, numbers = 0, np.frombuffer(text, np.uint8)
-        for start in range(0, len(text), PIECE):
-            end = start + PIECE
-            marks |= {mark for mark in MARKS - marks if text.find(mark, start, end) >= 0}
-            line_ends += int(np.count_nonzero(numbers[start:end] == LINE_END))
+        for first in range(start, len(text), PIECE):
+            end = first + PIECE
+            marks |= {mark for mark in MARKS - marks if text.find(mark, first, end) >= 0}
+            line_ends += int(np.count_nonzero(numbers[first:end] == LINE_END))
         return cls(frozenset(marks), line_ends)
-
-    def __add__(self, other: "Letters") -> "Letters":
-        return Letters(self.marks | other.marks, self.line_ends + other.line_ends)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CsvBlock:
-    """`text` holds whole records, the first of which begins at `line` of the file (1 is the header's).
+    """`content` holds whole records, the first of which begins at `line` of the file (1 is the header's).
 
-    `sound`: the header, and each record with a quote in it, was read strictly. `known_letters` may have marks that are
-    not in the text.
+    `sound`: the header, and each record with a quote in it, was read strictly. `known_marks` may have some that are not
+    in the content.
     """
 
-    text: bytes
+    content: bytes | memoryview
     line: int
     sound: bool = True
-    known_letters: Letters | None = None
+    known_marks: frozenset[bytes] | None = None
+
+    @cached_property
+    def text(self) -> bytes:
+        """The content in memory of its own."""
+        return bytes(self.content)
 
     @cached_property
     def marks(self) -> frozenset[bytes]:
-        return (self.known_letters or Letters.of(self.text)).marks
+        return Letters.of(self.text).marks if self.known_marks is None else self.known_marks
 
     @property
     def quoted(self) -> bool:
         return QUOTE in self.marks
 
 
-def read_csv_blocks(stream: IO[bytes], at_once: int = BLOCK) -> Iterator[CsvBlock]:
+def read_csv_blocks(stream: IO[bytes], *, is_file: bool = False) -> Iterator[CsvBlock]:
     """Yield the header as the first block, then the rows. The blocks joined are the file, without a byte order mark.
 
-    `at_once`: bytes of one read. A pipe's block is what has arrived. Raises MalformedRequestError without a header.
+    A block is what has arrived, as of a pipe. If the stream `is_file`, the begin of a record at the end of a block is
+    read again with the next one, because to join the two would copy the whole block.
+    Raises MalformedRequestError without a header.
     """
-    pending, line, begun = b"", 1, False
-    while True:
-        pieces, letters = _arrived(stream, at_once)
-        if begun and pieces and QUOTE not in letters.marks and QUOTE not in pending:
-            letters += Letters.of(pending)
-            text, pending = _whole_records(pending, pieces)
-            if text:
-                yield CsvBlock(text=text, line=line, known_letters=letters)
-                line += letters.line_ends
-            continue
-        pending = b"".join((pending, *pieces))
-        if not begun and (end := _end_of_first(pending, final=not pieces)):
-            if pending == BYTE_ORDER_MARK:
-                break
-            yield CsvBlock(text=pending[:end].removeprefix(BYTE_ORDER_MARK), line=line, sound=_is_csv(pending[:end]))
-            line, pending, begun = line + pending.count(b"\n", 0, end), pending[end:], True
-        end, sound = _end_of_last(pending, final=not pieces) if begun else (0, True)
-        if end:
-            yield CsvBlock(text=pending[:end], line=line, sound=sound)
-            line, pending = line + pending.count(b"\n", 0, end), pending[end:]
-        if not pieces:
-            break
+    read: Callable[[int], bytes] = stream.read if is_file else stream.read1  # type: ignore[attr-defined]  # of all buffered
+    pending, line, begun, final = b"", 1, False, False
+    while not final:
+        arrived = read(BLOCK)
+        text, final, start = pending + arrived, not arrived, 0
+        if not begun:
+            start = _end_of_first(text, final=final)
+            begun = start > 0 and text != BYTE_ORDER_MARK
+            if begun:
+                header = text[:start]
+                yield CsvBlock(content=header.removeprefix(BYTE_ORDER_MARK), line=line, sound=_is_csv(header))
+                line += header.count(b"\n")
+        letters = Letters.of(text, start)
+        end, sound = _end_of_last(text, start, letters.marks, final=final) if begun else (0, True)
+        if end > start:
+            content = memoryview(text)[start:end]
+            yield CsvBlock(content=content, line=line, sound=sound, known_marks=letters.marks)
+            line += letters.line_ends - text.count(b"\n", end)
+        pending = text[end:]
+        if is_file and end:
+            stream.seek(-len(pending), io.SEEK_CUR)
+            pending = b""
     if not begun:
         raise MalformedRequestError("the file is empty; its first line must name the columns")
-
-
-def _arrived(stream: IO[bytes], at_once: int) -> tuple[list[bytes], Letters]:
-    """Return what has arrived, a block at most, in the pieces of its reads. Nothing has at the end of the stream."""
-    pieces: list[bytes] = []
-    letters, size = Letters(frozenset(), 0), 0
-    while size < BLOCK:
-        piece: bytes = stream.read1(at_once)  # type: ignore[attr-defined]  # of every buffered binary stream
-        if piece:
-            pieces.append(piece)
-            letters += Letters.of(piece)
-            size += len(piece)
-        if len(piece) < at_once:  # the rest is still to come
-            break
-    return pieces, letters
-
-
-def _whole_records(pending: bytes, pieces: list[bytes]) -> tuple[bytes, bytes]:
-    """Return the whole records, copied once, and the begun one. No text has a quote, and `pending` no line end."""
-    for place in reversed(range(len(pieces))):
-        if end := pieces[place].rfind(b"\n") + 1:
-            whole: list[bytes | memoryview] = [pending, *pieces[:place], memoryview(pieces[place])[:end]]
-            return b"".join(whole), b"".join((pieces[place][end:], *pieces[place + 1 :]))
-    return b"", b"".join((pending, *pieces))
 
 
 def _end_of_first(text: bytes, *, final: bool) -> int:
@@ -142,25 +122,25 @@ def _is_csv(text: bytes) -> bool:
         return False
 
 
-def _end_of_last(text: bytes, *, final: bool) -> tuple[int, bool]:
-    """Return the end of the last whole record, 0 if there is none, and False if a record is no CSV.
+def _end_of_last(text: bytes, start: int, marks: frozenset[bytes], *, final: bool) -> tuple[int, bool]:
+    """Return the end of the last whole record from `start` on, and False if a record is no CSV.
 
-    At the end of the file, a record that is not whole is no CSV.
+    The end is `start` if there is none. At the end of the file, a record that is not whole is no CSV.
     """
-    if QUOTE not in text:
-        return (len(text) if final else text.rfind(b"\n") + 1), True
-    lines, whole = _whole_lines(text, final=final), 0
+    if QUOTE not in marks:
+        return (len(text) if final else max(text.rfind(b"\n", start) + 1, start)), True
+    lines, whole = _whole_lines(memoryview(text)[start:], final=final), 0
     reader = csv.reader(map(_decoded, lines), strict=True)
     try:
         for _ in reader:
             whole = reader.line_num
     except csv.Error as error:
         if final or str(error) != UNFINISHED:
-            return sum(map(len, lines)), False  # the reader of the record says what is wrong
-    return sum(map(len, lines[:whole])), True
+            return start + sum(map(len, lines)), False  # the reader of the record says what is wrong
+    return start + sum(map(len, lines[:whole])), True
 
 
-def _whole_lines(text: bytes, *, final: bool) -> list[bytes]:
+def _whole_lines(text: bytes | memoryview, *, final: bool) -> list[bytes]:
     lines = io.BytesIO(text).readlines()
     return lines if final or not lines or lines[-1].endswith(b"\n") else lines[:-1]
 

@@ -13,7 +13,7 @@ def read_texts(names: Sequence[str], block: CsvBlock, wanted: Sequence[str]) -> 
     """Return the `wanted` columns of a block that Arrow reads as the csv module does; None if they are not UTF-8."""
     try:
         table = arrow_csv.read_csv(
-            pa.BufferReader(block.text),
+            pa.BufferReader(block.content),
             read_options=arrow_csv.ReadOptions(column_names=list(names)),
             parse_options=parse_options(block),
             convert_options=arrow_csv.ConvertOptions(

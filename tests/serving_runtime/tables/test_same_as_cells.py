@@ -267,14 +267,14 @@ def test_blocks_that_are_read_in_small_pieces_are_the_file_with_its_lines_and_ma
     rows, long = b"1,2\n" * BLOCK, b"x" * (BLOCK + PIECE)
     text = b"a,b\n" + rows + b"3," + long + b"\n" + b"null,5\r\n" * PIECE + b'6,"x\ny"\n' + b"7,8\n" * PIECE + b"9,end"
 
-    blocks = list(read_csv_blocks(io.BytesIO(text), PIECE))
+    blocks = list(read_csv_blocks(io.BytesIO(text), is_file=True))
 
     assert b"".join(block.text for block in blocks) == text
     assert all(block.text.endswith(b"\n") for block in blocks[:-1])
     line = 1
     for block in blocks:
         assert block.line == line
-        assert block.marks >= CsvBlock(text=block.text, line=line).marks
+        assert block.marks >= CsvBlock(content=block.text, line=line).marks
         line += block.text.count(b"\n")
 
 
@@ -286,7 +286,10 @@ def test_block_of_several_pieces_has_the_rows_of_all(threads: bool) -> None:
     lines = "".join(f"{number},{text}\n" for number, text in zip(numbers.tolist(), texts, strict=True))
 
     batch = read_block(
-        CsvBlock(text=b"double 0,string 1\n", line=1), CsvBlock(text=lines.encode(), line=2), signature, threads=threads
+        CsvBlock(content=b"double 0,string 1\n", line=1),
+        CsvBlock(content=lines.encode(), line=2),
+        signature,
+        threads=threads,
     )
 
     assert np.array_equal(batch["double 0"], numbers)
@@ -296,7 +299,7 @@ def test_block_of_several_pieces_has_the_rows_of_all(threads: bool) -> None:
 def test_numbers_are_not_copied_into_python_objects() -> None:
     signature = signature_of("double", "double")
     batch = read_block(
-        CsvBlock(text=b"double 0,double 1\n", line=1), CsvBlock(text=b"1.5,2.5\n3.5,\n", line=2), signature
+        CsvBlock(content=b"double 0,double 1\n", line=1), CsvBlock(content=b"1.5,2.5\n3.5,\n", line=2), signature
     )
 
     table = table_request(batch, signature).input

@@ -71,15 +71,15 @@ class Model:
     def predict(self, request: Request) -> Any:
         """Return what the model returns: an array, a frame, a list, or what its author chose. Raises ServingError."""
         conformed = self.plan.conform(request)
-        return self.predict_conformed(conformed.data, conformed.params)
+        return self.predict_conformed(conformed.data, conformed.params, only_use=True)
 
-    def predict_conformed(self, data: Any, params: Mapping[str, Any] | None) -> Any:
-        """Predict for input that is conformed to the signature already.
+    def predict_conformed(self, data: Any, params: Mapping[str, Any] | None, *, only_use: bool = False) -> Any:
+        """Predict for input that is conformed to the signature already. `only_use`: nothing else reads it afterwards.
 
         Raises ServingError; an exception that the model raised goes to the log.
         """
         model = self._unchecked if type(data) in PLANNED else self._pyfunc
-        return call(model, self._model_input(data), None if params is None else dict(params))
+        return call(model, self._model_input(data, only_use=only_use), None if params is None else dict(params))
 
     def predict_merged(self, inputs: Sequence[Any], params: Mapping[str, Any] | None) -> Any:
         """Predict for several inputs in one call. Raises the model's own exceptions."""
@@ -106,14 +106,18 @@ class Model:
         """The sentence that says why the model's example cannot be used."""
         return example_problem(self.metadata)
 
-    def _model_input(self, data: Any) -> Any:
-        """Return the form of the input that the model itself takes. A model of MLflow may write into its own copy."""
+    def _model_input(self, data: Any, *, only_use: bool = False) -> Any:
+        """Return the form of the input that the model itself takes.
+
+        A model of MLflow may write into what it gets: a copy, if others read the data too or if it is part of a body.
+        """
         match data:
             case Matrix():
                 # No rows at all are an error to LightGBM if they come as a frame.
                 if self._by_position and data.values.size:
                     return data.rows
-                return data.frame if self._unchecked is self._pyfunc else data.frame.copy()
+                is_its_own = self._unchecked is self._pyfunc or (only_use and data.values.flags.owndata)
+                return data.frame if is_its_own else data.frame.copy()
             case Blocks():
                 return data.frame
             case _:

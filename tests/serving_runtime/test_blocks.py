@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,7 @@ from serving_runtime.input.conform import conformer
 from serving_runtime.input.conform_plan import Matrix
 from serving_runtime.input.merging import merged
 from serving_runtime.input.request import Request
-from serving_runtime.input.table import from_split
+from serving_runtime.input.table import Columns, Table, from_split
 from serving_runtime.model import Model, load
 from serving_runtime.prediction.comparison import varied
 from testbed.environments import saved_models
@@ -171,6 +172,21 @@ def test_model_that_writes_into_its_input_leaves_ours_as_it_is(seen: Path, name:
 
     assert isinstance(data, Matrix | Blocks)
     pd.testing.assert_frame_equal(data.frame, before)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("by_row", [True, False])
+def test_model_may_write_into_input_that_came_in_memory_of_a_body(seen: Path, by_row: bool, rows: int) -> None:
+    model = load(seen / "doubles")
+    body = np.frombuffer(np.arange(2.0 * rows).tobytes()).reshape(rows, 2)
+    names = names_of(model)
+    columns = Columns(names, body) if by_row else dict(zip(names, body.T, strict=True))
+    table = Table(columns=columns, rows=rows, path="inputs", place=lambda name, row: f"inputs[{row}]{name}")
+
+    model.predict(Request(input=table))
+
+    assert isinstance(model.plan.conform(Request(input=table)).data, Matrix)
+    assert body.ravel().tolist() == list(range(2 * rows))
 
 
 @given(rows=ROWS, more=ROWS)

@@ -3,10 +3,11 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from serving_runtime.codec.delimited import csv_problem, read_csv, taken_names
 from serving_runtime.commands.arrow_rows import arrow_chunks
@@ -23,7 +24,7 @@ from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import Request
 from serving_runtime.signature import Signature
 from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
-from serving_runtime.tables.read_ahead import read_ahead
+from serving_runtime.tables.read_ahead import ReadAhead
 
 try:  # the extra `tables`
     from serving_runtime.tables.arrow_tables import table_request
@@ -32,6 +33,9 @@ try:  # the extra `tables`
     ARROW = True
 except ImportError:
     ARROW = False
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 # The first bytes of files that are neither text nor compressed, and what to do with each.
 NO_TEXT: Final = {
     b"PK\x03\x04": "a zip archive or a spreadsheet's workbook; unpack it, or save the sheet as CSV",
@@ -43,6 +47,7 @@ NO_TEXT: Final = {
     b"\xfe\xff": "text of UTF-16; save it as UTF-8, with commas between the fields of a table",
 }
 COLUMNAR: Final = {"parquet": parquet_chunks, "arrow": arrow_chunks}
+PARSERS: Final = 2  # threads that parse CSV, a block each: with Arrow's own in each block, the processor switched more
 OF_EXCEL: Final = "sep="  # beginning of a first line that tells Excel the delimiter
 
 
@@ -117,8 +122,8 @@ def _beginning(stream: IO[bytes]) -> bytes:
     return beginning
 
 
-def _is_quick(stream: IO[bytes]) -> bool:
-    """Return True for a file of this machine, whose blocks cost less than to hand them from one thread to another."""
+def _is_file(stream: IO[bytes]) -> bool:
+    """Return True for a file of this machine, as it is."""
     return isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO) and stream.seekable()
 
 
@@ -142,8 +147,7 @@ class _LineBuffer:
 
 def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumns) -> Iterator[Chunk]:
     """Yield chunks of whole columns; without Arrow, or if Arrow cannot read a block exactly, cell by cell."""
-    is_quick = _is_quick(stream)
-    blocks = read_csv_blocks(stream, is_file=is_quick)
+    blocks = read_csv_blocks(stream, is_file=_is_file(stream))
     header = next(blocks)
     if not header.sound:
         raise _CsvRows(b"", header, signature).error()
@@ -158,12 +162,24 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
         yield from rows.chunks(len(rows))
         return
     block: CsvBlock | None = None
-    for block in blocks if is_quick else read_ahead(blocks):
+    for block, batch in _with_batches(header, blocks, signature):
         rows = _CsvRows(header.text, block, signature, others.keep)
-        batch = read_block(header, block, signature) if ARROW else None
         yield from rows.chunks(size) if batch is None else _batch_chunks(batch, rows, signature, size)
     if block is None and header.text:
         expect_columns(names, signature, others.partitions)
+
+
+def _with_batches(
+    header: CsvBlock, blocks: Iterable[CsvBlock], signature: Signature
+) -> Iterator[tuple[CsvBlock, "pa.RecordBatch | None"]]:
+    """Yield each block with what Arrow reads of it. The next one is read from the file while two are parsed."""
+
+    def read(block: CsvBlock) -> "pa.RecordBatch | None":
+        return read_block(header, block, signature) if ARROW else None
+
+    with ThreadPoolExecutor(PARSERS) as pool, ReadAhead((block, pool.submit(read, block)) for block in blocks) as begun:
+        for block, batch in begun:
+            yield block, batch.result()
 
 
 class _CsvRows:

@@ -31,7 +31,7 @@ def csv_table(body: bytes, signature: Signature) -> Table | None:
         header, *blocks = read_csv_blocks(io.BytesIO(body))
         batches = []
         for block in blocks if header.sound else ():
-            batch = read_block(header, block, signature, threads=False)
+            batch = read_block(header, block, signature)
             if batch is None:
                 return None
             batches.append(batch)

@@ -37,13 +37,8 @@ PLAIN_TIME: Final = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?)?
 FIRST_YEAR, LAST_YEAR = "1678", "2262"
 
 
-def read_block(
-    header: CsvBlock, block: CsvBlock, signature: Signature, *, threads: bool = True
-) -> pa.RecordBatch | None:
-    """Return the rows of a block, with the signature's columns only; None if each cell must be read alone.
-
-    `threads`: Arrow may use all processors.
-    """
+def read_block(header: CsvBlock, block: CsvBlock, signature: Signature) -> pa.RecordBatch | None:
+    """Return the rows of a block, with the signature's columns only; None if each cell must be read alone."""
     names = _names(header, signature)
     if names is None or not block.sound:
         return None
@@ -62,7 +57,7 @@ def read_block(
         column_types=types, include_columns=known, null_values=_nulls(block), strings_can_be_null=False
     )
     try:
-        table = _read(block, names, options, threads=threads)
+        table = _read(block, names, options)
         columns = [_checked(table.column(name), _name(kinds[name])) for name in known]
     except (pa.ArrowInvalid, pa.ArrowKeyError, CellError):
         return None
@@ -76,7 +71,7 @@ def parse_options(block: CsvBlock) -> Any:
     return arrow_csv.ParseOptions(quote_char='"' if block.quoted else False, newlines_in_values=block.quoted)
 
 
-def _read(block: CsvBlock, names: list[str], options: Any, *, threads: bool) -> pa.Table:
+def _read(block: CsvBlock, names: list[str], options: Any) -> pa.Table:
     """Return the table of a block, of which Arrow converts a piece at a time: it comes to each line for each column.
 
     A block with quotes is one piece, because Arrow would look for all quotes once more to part it. Raises ArrowInvalid.
@@ -85,7 +80,7 @@ def _read(block: CsvBlock, names: list[str], options: Any, *, threads: bool) -> 
     def read(size: int) -> pa.Table:
         return arrow_csv.read_csv(
             pa.BufferReader(block.content),
-            read_options=arrow_csv.ReadOptions(column_names=names, use_threads=threads, block_size=min(size, LONGEST)),
+            read_options=arrow_csv.ReadOptions(column_names=names, use_threads=False, block_size=min(size, LONGEST)),
             parse_options=parse_options(block),
             convert_options=options,
         )

@@ -278,18 +278,14 @@ def test_blocks_that_are_read_in_small_pieces_are_the_file_with_its_lines_and_ma
         line += block.text.count(b"\n")
 
 
-@pytest.mark.parametrize("threads", [True, False])
-def test_block_of_several_pieces_has_the_rows_of_all(threads: bool) -> None:
+def test_block_of_several_pieces_has_the_rows_of_all() -> None:
     signature = signature_of("double", "string")
     numbers, long = np.random.default_rng(7).normal(size=100_000), "x" * 3 * PIECE
     texts = ["" if row % 7 == 0 else long if row == len(numbers) // 2 else f"row {row}" for row in range(len(numbers))]
     lines = "".join(f"{number},{text}\n" for number, text in zip(numbers.tolist(), texts, strict=True))
 
     batch = read_block(
-        CsvBlock(content=b"double 0,string 1\n", line=1),
-        CsvBlock(content=lines.encode(), line=2),
-        signature,
-        threads=threads,
+        CsvBlock(content=b"double 0,string 1\n", line=1), CsvBlock(content=lines.encode(), line=2), signature
     )
 
     assert np.array_equal(batch["double 0"], numbers)

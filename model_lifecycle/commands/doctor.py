@@ -131,4 +131,4 @@ def show(figures: Figures, found: Bottleneck) -> None:
         table.add_row(f"files by {name}", Text(said, overflow="fold"))
     console = Console(highlight=False)
     console.print(table)
-    console.print(Text(found.sentence, style="bold" if found.part else ""))
+    console.print(Text(found.sentence, style="bold" if found.part else ""), soft_wrap=True)

@@ -18,6 +18,7 @@ from model_contract.model_ref import ModelRef
 from model_contract.names import (
     GATE_AUDIENCE,
     INIT_CONTAINER,
+    PRESIGNED_HOSTS,
     PROJECT_ID_LABEL,
     PROJECT_TOKENS_SECRETS,
     TAG_PROJECT_ID,
@@ -212,6 +213,24 @@ def moved(uri: str, ref: ModelRef, stage: str, who: Mapping[str, str], **fields:
 def ready(kube: Kube, name: str) -> Json:
     kube("-n", COMPUTE, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=240s")
     return kube.get("-n", COMPUTE, "pod", name)
+
+
+def test_doctor_measures_a_fetch_through_the_gate_with_the_pull_token(
+    gated: Gated, wine: ModelRef, tmp_path: Path
+) -> None:
+    """Run the command on a machine beside the cluster."""
+    token = tmp_path / "token"
+    token.write_text(gated.value())
+    options = [f"--name={wine.name}", f"--version={wine.version}", f"--token-file={token}", "--format=json"]
+    command = [command_of("model-api"), "doctor", "delivery", f"--tracking-uri={address_of(gated.kube)}", *options]
+    done = completed(command, env=gated.kube.environment, imported=MODULES)
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["seconds"]["gate"] > 0
+    assert report["ways"]["proxy"]["bytes"] == report["model_bytes"] > 0
+    assert report["ways"]["presigned"] == {"fault": f"{PRESIGNED_HOSTS} is not set"}
+    assert report["sentence"].startswith("The model is too small to measure a rate")
 
 
 def test_model_pod_fetches_through_the_gate_also_after_a_rotation(

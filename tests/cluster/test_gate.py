@@ -36,6 +36,7 @@ from testbed.cluster.workloads import (
     MLFLOW,
     PLATFORM,
     PROJECT_ID,
+    fetch_ended,
     literals,
     model_pod,
     settings,
@@ -272,22 +273,13 @@ def test_model_pod_fetches_by_the_token_of_its_service_account(gated: Gated, qui
     with settings(quiet, {"TRACKING_URI": ADDRESS, "TOKEN": "service-account"}):
         quiet.apply(model_pod("identified", literals(wine), **IDLE), foreign)
         pod = ready(quiet, "identified")
-        ended = quiet.until(lambda: init_code(quiet, "of-another-project"), what="the other pod's fetch is refused")
+        ended = fetch_ended(quiet, "of-another-project")
 
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
     assert "projected" in volumes[TOKEN_VOLUME]
     assert not any("secret" in volume for volume in volumes.values())
     assert ended["exitCode"] == 4
     assert f"not an object of project {'a' * 24}" in ended["message"]
-
-
-def init_code(kube: Kube, name: str) -> Json | None:
-    """Return the end of the pod's init container, None before it."""
-    for status in kube.get("-n", COMPUTE, "pod", name)["status"].get("initContainerStatuses", []):
-        found: Json | None = status["state"].get("terminated") or status["lastState"].get("terminated")
-        if found:
-            return found
-    return None
 
 
 def test_person_and_admin_use_the_gate_and_the_log_outlives_its_pod(gated: Gated, wine: ModelRef) -> None:

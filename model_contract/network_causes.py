@@ -231,7 +231,10 @@ def _resolved_host(peer: Peer) -> str:
 
 def _connection(error: BaseException, peer: Peer, *, connecting: bool) -> Cause | None:
     if isinstance(error, ConnectionRefusedError):
-        fault = "Connection refused: nothing listens there; check that it runs, and that the port is right"
+        fault = (
+            "Connection refused: nothing listens there, or a firewall or NetworkPolicy refuses it; check that it runs,"
+            " and that the port is right"
+        )
         return _unanswered(peer, fault)
     if isinstance(error, TimeoutError) or _is_named(
         error, "ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout"

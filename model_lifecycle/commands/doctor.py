@@ -15,7 +15,7 @@ from rich.text import Text
 
 from model_contract.names import TOKEN_FILE, TRACKING_URI
 from model_delivery.bottleneck import Bottleneck, Figures, bottleneck, rate
-from model_delivery.errors import DeliveryError
+from model_delivery.errors import DeliveryError, InvalidInputError
 from model_delivery.measurement import Subject, measure
 from model_delivery.settings import Upstream
 from model_lifecycle.commands.options import TOKEN_FILE_OPTION, TRACKING_URI_OPTION
@@ -67,7 +67,7 @@ def delivery(  # noqa: PLR0913, PLR0917  click hands over each option
             name=name,
             version=version,
             upstream=Upstream.from_environment(environ),
-            directory=directory or Path(tempfile.gettempdir()),
+            directory=directory or temporary_files(),
             seconds=seconds,
             most_bytes=max_mib << 20,
         )
@@ -80,6 +80,14 @@ def delivery(  # noqa: PLR0913, PLR0917  click hands over each option
         click.echo(json.dumps(as_json(figures, found), indent=2))
     else:
         show(figures, found)
+
+
+def temporary_files() -> Path:
+    """Return the directory of temporary files. Raises InvalidInputError if none can be written to."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise InvalidInputError(f"{error.strerror}: name one by --directory, such as a volume of the pod") from error
 
 
 def as_json(figures: Figures, found: Bottleneck) -> dict[str, object]:
@@ -123,4 +131,4 @@ def show(figures: Figures, found: Bottleneck) -> None:
         table.add_row(f"files by {name}", Text(said, overflow="fold"))
     console = Console(highlight=False)
     console.print(table)
-    console.print(Text(found.sentence, style="bold" if found.part else ""))
+    console.print(Text(found.sentence, style="bold" if found.part else ""), soft_wrap=True)

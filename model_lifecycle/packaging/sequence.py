@@ -78,7 +78,7 @@ def package_version(request: PackageRequest, registry: Registry, report: Report)
         if recorded and present == recorded.digest:
             report("image", f"{recorded} is there")
             return Packaged(image=str(recorded), tag=tag, pushed=False)
-        with tempfile.TemporaryDirectory(prefix="model-api-") as store:
+        with _temporary_directory() as store:
             delivered = _delivered(FetchRequest(model=ref, store=Path(store), project=project), registry)
             # The first write is refused if the caller may not package: nothing is pushed then.
             confirmed_write(tag_change(registry, version, TAG_DIGEST, delivered.digest))
@@ -90,6 +90,14 @@ def package_version(request: PackageRequest, registry: Registry, report: Report)
     confirmed_write(tag_change(registry, version, TAG_IMAGE, str(pinned)))
     report("image", f"{pinned}, tag {tag}")
     return Packaged(image=str(pinned), tag=tag, pushed=True)
+
+
+def _temporary_directory() -> tempfile.TemporaryDirectory[str]:
+    """Return a new directory for the files. Raises InvalidError if none can be made."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="model-api-")
+    except OSError as error:
+        raise InvalidError(f"{error.strerror}: set TMPDIR to a directory that can be written to") from error
 
 
 def parse_target(text: str) -> ImageReference:

@@ -172,7 +172,7 @@ def wait_for(layout: Layout, *arguments: str, seconds: float = 60) -> None:
     while time.monotonic() < deadline:
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:
             return
-        time.sleep(0.1)
+        time.sleep(0.5)  # each kubectl takes a tenth of a second of processor
     raise ClusterError(
         f"kubectl {' '.join(arguments)} did not succeed within {seconds:.0f} s; the logs are in {layout.run}/log"
     )

@@ -14,6 +14,7 @@ import sys
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -152,7 +153,7 @@ def build(image: Image) -> None:
     Steps that install packages get this machine's authorities and settings for the build only.
     """
     content, record = content_of(image), CACHE / "images" / f"built-{image.tag.replace('/', '-')}"
-    if record.exists() and exists(image.tag) and record.read_text() == f"{content} {identity_of(image.tag)}":
+    if record.exists() and record.read_text() == f"{content} {identity_of(image.tag)}":
         return
     options = [f"--target={image.target}"] if image.target else []
     options += [f"--build-arg={name}={value}" for name, value in image.arguments.items()]
@@ -163,20 +164,27 @@ def build(image: Image) -> None:
 
 def content_of(image: Image) -> str:
     """Return a digest of everything that an image is built from, which podman's cache takes seconds to compare."""
-    found = hashlib.sha256(f"{identity_of(BASE)} {image}".encode())
+    found = hashlib.sha256(f"{identity_of_base()} {image}".encode())
     for file in [ROOT / image.dockerfile, ROOT / ".dockerignore", *_copied(image)]:
         found.update(f"{os.path.relpath(file, ROOT)} {file.stat().st_mode}".encode() + file.read_bytes())
     return found.hexdigest()
 
 
+@cache
+def identity_of_base() -> str:
+    return identity_of(BASE)
+
+
 def identity_of(tag: str) -> str:
-    return podman("image", "inspect", "--format={{.Id}}", tag).strip()
+    """Return the id of an image; it is empty if there is none."""
+    command = [PODMAN, "image", "inspect", "--format={{.Id}}", tag]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False).stdout.strip()
 
 
 def load(tags: Sequence[str]) -> None:
     """Load images into the cluster under their names, in one archive, except those that the cluster has."""
     loaded: dict[str, str] = json.loads(LOADED.read_text())
-    wanted = {tag: identity_of(tag) for tag in tags}
+    wanted = dict(zip(tags, podman("image", "inspect", "--format={{.Id}}", *tags).split(), strict=True))
     missing = [tag for tag, identity in wanted.items() if loaded.get(tag) != identity]
     if not missing:
         return

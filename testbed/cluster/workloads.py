@@ -1,5 +1,6 @@
 """Workloads of the cluster's tests: model APIs as Domino creates them, other pods, and settings of the webhook."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -22,12 +23,14 @@ NATIVE: Final = {"name": "MODEL_API_RUNTIME_LOADER", "value": "native"}
 Json = dict[str, Any]
 
 # Fields of a container that does nothing with its model, and is ready when that is there. One that serves it imports
-# MLflow, which takes seconds of processor.
+# MLflow, which takes seconds of processor. A readiness probe would start a process in it every few seconds.
 IDLE: Final[Json] = {
     "command": ["sleep", "3600"],
-    "readinessProbe": {
+    "readinessProbe": None,
+    "startupProbe": {
         "exec": {"command": ["sh", "-c", f"test -f {ARTIFACTS_ROOT}/*/*/{MODEL_DIRECTORY}/MLmodel"]},
         "periodSeconds": 5,
+        "failureThreshold": 60,
     },
 }
 
@@ -129,6 +132,14 @@ def settings(kube: Kube, values: Mapping[str, str]) -> Iterator[None]:
     finally:
         kube(*deployment, *(f"MODEL_API_WEBHOOK_{key}-" for key in values))
         kube.rolled_out(PLATFORM, WEBHOOK)
+
+
+def fetch_ended(kube: Kube, name: str, namespace: str = COMPUTE) -> Json:
+    """Wait until a fetch of the pod has failed, and return its end: `exitCode` and `message`, among others."""
+    place = f"{{.status.initContainerStatuses[?(@.name=='{names.INIT_CONTAINER}')].lastState.terminated"
+    kube("-n", namespace, "wait", f"--for=jsonpath={place}.exitCode}}", f"pod/{name}", "--timeout=240s")
+    ended: Json = json.loads(kube("-n", namespace, "get", "pod", name, f"--output=jsonpath={place}}}"))
+    return ended
 
 
 def scale_webhook(kube: Kube, replicas: int) -> None:

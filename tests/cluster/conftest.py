@@ -9,7 +9,7 @@ import yaml
 
 from model_contract.model_ref import ModelRef
 from testbed.cluster.kube import Kube, cluster, unavailable_reason
-from testbed.cluster.workloads import COMPUTE, PLATFORM, WEBHOOK, scale_webhook
+from testbed.cluster.workloads import COMPUTE, NATIVE, PLATFORM, WEBHOOK, scale_webhook
 
 QUICKSTART = Path(__file__).parents[2] / "manifests" / "overlays" / "quickstart"
 REASON = unavailable_reason()
@@ -27,10 +27,24 @@ def kube() -> Iterator[Kube]:
 
 @pytest.fixture(scope="session")
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quickstart with one pod of the webhook and one of the model API: a second takes seconds of processor."""
+    """The quickstart with one pod of the webhook and one of the model API, which is not compared with MLflow's loader.
+
+    A second pod, and a comparison, take seconds of processor; `test_kserve` has a comparison.
+    """
     folder = tmp_path_factory.mktemp("quickstart")
     one_each = [{"name": name, "count": 1} for name in (WEBHOOK, "wine-quality")]
-    overlay = {"resources": [os.path.relpath(QUICKSTART, folder.resolve())], "replicas": one_each}
+    containers = [{"name": "model", "env": [NATIVE]}]
+    model_api = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "wine-quality", "namespace": COMPUTE},
+        "spec": {"template": {"spec": {"containers": containers}}},
+    }
+    overlay = {
+        "resources": [os.path.relpath(QUICKSTART, folder.resolve())],
+        "replicas": one_each,
+        "patches": [{"patch": yaml.safe_dump(model_api)}],
+    }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
     return folder
 

@@ -8,10 +8,19 @@ from typing import Any
 import pytest
 
 from model_contract.model_ref import ModelRef
-from model_contract.names import INIT_CONTAINER
 from testbed.cluster.cluster import RUN
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import COMPUTE, IDLE, LOCKED, TEST_LABEL, USER, literals, model_pod, settings
+from testbed.cluster.workloads import (
+    COMPUTE,
+    IDLE,
+    LOCKED,
+    TEST_LABEL,
+    USER,
+    fetch_ended,
+    literals,
+    model_pod,
+    settings,
+)
 
 Json = dict[str, Any]
 
@@ -66,20 +75,12 @@ def test_shared_claim_is_verified_and_mounted(quiet: Kube, wine: ModelRef, volum
         ready(quiet, "shared")
         absent = ModelRef(name=wine.name, version=wine.version, owner=wine.owner, run_id="f" * 32)
         quiet.apply(model_pod("absent", literals(absent), **IDLE))
-        failed = quiet.until(lambda: ended(quiet, "absent"), what="the init container ends")
+        failed = fetch_ended(quiet, "absent")
 
     init = quiet.get("-n", COMPUTE, "pod", "shared")["spec"]["initContainers"][0]
     assert init["args"][0] == "verify"
     assert failed["exitCode"] == 5
     assert "f" * 32 in failed["message"]
-
-
-def ended(kube: Kube, name: str) -> Json | None:
-    for status in kube.get("-n", COMPUTE, "pod", name)["status"].get("initContainerStatuses", []):
-        terminated: Json | None = status["state"].get("terminated") or status.get("lastState", {}).get("terminated")
-        if status["name"] == INIT_CONTAINER:
-            return terminated
-    return None
 
 
 def shared_claim() -> Json:

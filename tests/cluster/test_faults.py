@@ -28,6 +28,7 @@ from testbed.cluster.workloads import (
     PLATFORM,
     PROJECT_ID,
     USER,
+    fetch_ended,
     literals,
     model_deployment,
     model_pod,
@@ -39,13 +40,22 @@ TOKEN = "the-projects-pull-token"
 PROXY = "testbed.token_proxy"
 
 
-def described(kube: Kube, name: str, pattern: str) -> str:
-    """Return the output of `kubectl describe pod` as soon as it holds `pattern`, across line breaks."""
-    return str(kube.until(lambda: _found(kube("-n", COMPUTE, "describe", "pod", name), pattern), what=pattern))
+def described(kube: Kube, name: str) -> str:
+    """Return the output of `kubectl describe pod` without its line breaks."""
+    return re.sub(r"\s+", " ", kube("-n", COMPUTE, "describe", "pod", name))
 
 
-def _found(text: str, pattern: str) -> str | None:
-    return text if re.search(pattern, re.sub(r"\s+", " ", text)) else None
+def failed(kube: Kube, name: str, code: int) -> str:
+    """Wait until the pod's fetch has ended with the code, and return what `kubectl describe pod` says."""
+    assert fetch_ended(kube, name)["exitCode"] == code
+    text = described(kube, name)
+    assert f"Exit Code: {code}" in text
+    return text
+
+
+def waits(kube: Kube, name: str, reason: str) -> None:
+    """Wait until `kubectl describe pod` gives the reason for which no container of the pod has started."""
+    kube.until(lambda: reason in described(kube, name), what=reason, pause=2)
 
 
 def ready(kube: Kube, name: str, namespace: str = COMPUTE) -> None:
@@ -60,11 +70,11 @@ def test_mlflow_that_is_down_is_named_and_waited_for(quiet: Kube, wine: ModelRef
         quiet.until(lambda: not addresses(quiet), what="the Service has no addresses")
         time.sleep(2)  # until kube-proxy has heard of it
         quiet.apply(model_pod("waits", literals(wine), **IDLE))
-        text = described(quiet, "waits", r"Exit Code: 8")
+        text = failed(quiet, "waits", 8)
     finally:
         quiet("-n", MLFLOW, "patch", "service", "mlflow", "-p", selector % "mlflow")
 
-    assert "MLflow at http://mlflow.mlflow-efs.svc:5000 does not answer" in re.sub(r"\s+", " ", text)
+    assert "MLflow at http://mlflow.mlflow-efs.svc:5000 does not answer" in text
     ready(quiet, "waits")
 
 
@@ -77,14 +87,13 @@ def test_version_that_does_not_exist_is_named(quiet: Kube, wine: ModelRef) -> No
     ref = ModelRef(name=wine.name, version="77", owner=wine.owner, run_id=wine.run_id)
     quiet.apply(model_pod("nowhere", literals(ref), **IDLE))
 
-    text = described(quiet, "nowhere", r"Exit Code: 5")
-    assert "77" in text
+    assert "version 77 of model 'wine-quality'" in failed(quiet, "nowhere", 5)
 
 
 def test_model_that_does_not_fit_is_refused_before_it_is_fetched(quiet: Kube, wine: ModelRef) -> None:
     with settings(quiet, {"STORE_SIZE": "1Ki"}):
         quiet.apply(model_pod("too-large", literals(wine), **IDLE))
-        text = described(quiet, "too-large", r"Exit Code: 11")
+        text = failed(quiet, "too-large", 11)
 
     assert "--max-bytes" in text
 
@@ -170,16 +179,16 @@ def secret(kube: Kube, data: Mapping[str, str]) -> None:
 
 def test_token_of_the_project_is_missing_wrong_and_right(guarded: Kube, wine: ModelRef) -> None:
     guarded.apply(model_pod("no-secret", literals(wine), **IDLE))
-    described(guarded, "no-secret", rf'secret "{SECRET}" not found')
+    waits(guarded, "no-secret", f'secret "{SECRET}" not found')
 
     secret(guarded, {"another": TOKEN})
     guarded.apply(model_pod("no-key", literals(wine), **IDLE))
-    described(guarded, "no-key", "references non-existent secret key: token")
+    waits(guarded, "no-key", "references non-existent secret key: token")
 
     secret(guarded, {"token": "of-another-project"})
     guarded.apply(model_pod("wrong-token", literals(wine), **IDLE))
-    text = described(guarded, "wrong-token", "Exit Code: 4")
-    assert "401 UNAUTHENTICATED: token not accepted" in re.sub(r"\s+", " ", text)
+    text = failed(guarded, "wrong-token", 4)
+    assert "401 UNAUTHENTICATED: token not accepted" in text
     assert "of-another-project" not in text
 
     secret(guarded, {"token": TOKEN})

@@ -18,6 +18,7 @@ from model_contract.model_ref import ModelRef
 from model_contract.names import (
     GATE_AUDIENCE,
     INIT_CONTAINER,
+    PRESIGNED_HOSTS,
     PROJECT_ID_LABEL,
     PROJECT_TOKENS_SECRETS,
     TAG_PROJECT_ID,
@@ -35,6 +36,7 @@ from testbed.cluster.workloads import (
     MLFLOW,
     PLATFORM,
     PROJECT_ID,
+    fetch_ended,
     literals,
     model_pod,
     settings,
@@ -214,6 +216,24 @@ def ready(kube: Kube, name: str) -> Json:
     return kube.get("-n", COMPUTE, "pod", name)
 
 
+def test_doctor_measures_a_fetch_through_the_gate_with_the_pull_token(
+    gated: Gated, wine: ModelRef, tmp_path: Path
+) -> None:
+    """Run the command on a machine beside the cluster."""
+    token = tmp_path / "token"
+    token.write_text(gated.value())
+    options = [f"--name={wine.name}", f"--version={wine.version}", f"--token-file={token}", "--format=json"]
+    command = [command_of("model-api"), "doctor", "delivery", f"--tracking-uri={address_of(gated.kube)}", *options]
+    done = completed(command, env=gated.kube.environment, imported=MODULES)
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["seconds"]["gate"] > 0
+    assert report["ways"]["proxy"]["bytes"] == report["model_bytes"] > 0
+    assert report["ways"]["presigned"] == {"fault": f"{PRESIGNED_HOSTS} is not set"}
+    assert report["sentence"].startswith("The model is too small to measure a rate")
+
+
 def test_model_pod_fetches_through_the_gate_also_after_a_rotation(
     gated: Gated, quiet: Kube, wine: ModelRef, tmp_path: Path
 ) -> None:
@@ -253,22 +273,13 @@ def test_model_pod_fetches_by_the_token_of_its_service_account(gated: Gated, qui
     with settings(quiet, {"TRACKING_URI": ADDRESS, "TOKEN": "service-account"}):
         quiet.apply(model_pod("identified", literals(wine), **IDLE), foreign)
         pod = ready(quiet, "identified")
-        ended = quiet.until(lambda: init_code(quiet, "of-another-project"), what="the other pod's fetch is refused")
+        ended = fetch_ended(quiet, "of-another-project")
 
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
     assert "projected" in volumes[TOKEN_VOLUME]
     assert not any("secret" in volume for volume in volumes.values())
     assert ended["exitCode"] == 4
     assert f"not an object of project {'a' * 24}" in ended["message"]
-
-
-def init_code(kube: Kube, name: str) -> Json | None:
-    """Return the end of the pod's init container, None before it."""
-    for status in kube.get("-n", COMPUTE, "pod", name)["status"].get("initContainerStatuses", []):
-        found: Json | None = status["state"].get("terminated") or status["lastState"].get("terminated")
-        if found:
-            return found
-    return None
 
 
 def test_person_and_admin_use_the_gate_and_the_log_outlives_its_pod(gated: Gated, wine: ModelRef) -> None:

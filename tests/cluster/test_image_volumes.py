@@ -1,5 +1,6 @@
 """Models from images: packaged by `model-api package`, pulled from a registry once, and mounted by the kubelet."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def test_image_is_named_by_digest_and_only_in_the_repository_of_the_project(
     other = by_image.image.replace(PROJECT_ID, "77c0a1b2c3d4e5f601234567")
     foreign["metadata"]["annotations"] = {IMAGE_ANNOTATION: other}
     quiet.apply(pinned)
-    refused = quiet.attempt("apply", "-f", "-", given=str(foreign).replace("'", '"').replace("True", "true"))
+    refused = quiet.attempt("apply", "-f", "-", given=json.dumps(foreign))
 
     ready(quiet, "pinned")
     [volume] = [one for one in quiet.get("-n", COMPUTE, "pod", "pinned")["spec"]["volumes"] if "image" in one]

@@ -1,9 +1,8 @@
 """A model API pod: admitted, filled, serving, called through its Service, for each source of its variables."""
 
 import json
+import subprocess
 from typing import Any
-
-import pytest
 
 from model_contract.model_ref import ModelRef
 from model_contract.names import DOMAIN, INIT_CONTAINER, INJECT, MODEL_VARIABLES, STATUS_ANNOTATION
@@ -65,18 +64,19 @@ def test_deployment_with_values_serves_from_two_replicas(quiet: Kube, wine: Mode
         assert pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["reason"] == "Completed"
 
 
-@pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
-def test_variables_by_reference(quiet: Kube, wine: ModelRef, kind: str) -> None:
-    name = f"from-{kind.lower()}"
-    configured(quiet, name, kind, wine)
-    reference = "secretKeyRef" if kind == "Secret" else "configMapKeyRef"
+def test_variables_by_reference(quiet: Kube, wine: ModelRef) -> None:
+    """Take two of them from a ConfigMap, and two from a Secret."""
+    kinds = {"ConfigMap": "configMapKeyRef", "Secret": "secretKeyRef"}
+    for kind in kinds:
+        configured(quiet, "referenced", kind, wine)
     env = [
-        {"name": variable, "valueFrom": {reference: {"name": name, "key": variable}}} for variable in MODEL_VARIABLES
+        {"name": variable, "valueFrom": {reference: {"name": "referenced", "key": variable}}}
+        for variable, reference in zip(MODEL_VARIABLES, [*kinds.values()] * 2, strict=True)
     ]
-    quiet.apply(model_deployment(name, env), service(name))
-    quiet.rolled_out(COMPUTE, name)
+    quiet.apply(model_deployment("by-reference", env), service("by-reference"))
+    quiet.rolled_out(COMPUTE, "by-reference")
 
-    assert predict(quiet, name) == predict(quiet, "wine-quality")
+    assert predict(quiet, "by-reference") == predict(quiet, "wine-quality")
 
 
 def test_variables_in_a_source_of_the_environment(quiet: Kube, wine: ModelRef) -> None:
@@ -88,23 +88,22 @@ def test_variables_in_a_source_of_the_environment(quiet: Kube, wine: ModelRef) -
     assert predict(quiet, "env-from") == predict(quiet, "wine-quality")
 
 
-def test_source_without_the_annotation_starts_with_a_warning(quiet: Kube, wine: ModelRef) -> None:
-    configured(quiet, "whole", "Secret", wine)
-    done = quiet.attempt(
-        "apply",
-        "-f",
-        "-",
-        given=json.dumps(model_pod("unannotated", [], envFrom=[{"secretRef": {"name": "whole"}}], **IDLE)),
-    )
+def admitted(kube: Kube, pod: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
+    """Create a pod as a dry run: no container of it starts."""
+    return kube.attempt("apply", "--dry-run=server", "-o", "json", "-f", "-", given=json.dumps(pod))
+
+
+def test_source_without_the_annotation_is_admitted_with_a_warning(quiet: Kube) -> None:
+    done = admitted(quiet, model_pod("unannotated", [], envFrom=[{"secretRef": {"name": "whole"}}]))
 
     assert done.returncode == 0
     assert f'annotate {INJECT}: "true"' in done.stderr
-    pod = quiet.get("-n", COMPUTE, "pod", "unannotated")
-    assert pod["metadata"]["annotations"][STATUS_ANNOTATION] == "skipped:envfrom_not_inspected"
+    annotations = json.loads(done.stdout)["metadata"]["annotations"]
+    assert annotations[STATUS_ANNOTATION] == "skipped:envfrom_not_inspected"
 
 
 def test_creator_of_a_pod_with_incomplete_variables_is_warned(quiet: Kube, wine: ModelRef) -> None:
-    done = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("incomplete", literals(wine)[:3], **IDLE)))
+    done = admitted(quiet, model_pod("incomplete", literals(wine)[:3]))
 
     assert done.returncode == 0
     assert "MLFLOW_RUN_ID is not set on container model" in done.stderr
@@ -112,7 +111,7 @@ def test_creator_of_a_pod_with_incomplete_variables_is_warned(quiet: Kube, wine:
 
 def test_impossible_variables_are_denied_with_a_reason(quiet: Kube, wine: ModelRef) -> None:
     env = [entry | ({"value": "../x"} if entry["name"] == "MLFLOW_MODEL_OWNER" else {}) for entry in literals(wine)]
-    done = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("impossible", env)))
+    done = admitted(quiet, model_pod("impossible", env))
 
     assert done.returncode != 0
     assert f'admission webhook "pods.{DOMAIN}" denied the request' in done.stderr

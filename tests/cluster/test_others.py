@@ -22,6 +22,7 @@ from testbed.cluster.workloads import (
     LOCKED,
     PLATFORM,
     RUNTIME_IMAGE,
+    fetch_ended,
     literals,
     model_deployment,
     model_pod,
@@ -191,26 +192,12 @@ def test_fetch_gets_past_a_mesh_that_the_node_sets_up(
         meshed(known, unrestricted, wine, user, mesh), meshed(unknown, unrestricted, wine, user, "some-validator")
     )
     quiet("-n", unrestricted, "wait", "--for=condition=Ready", f"pod/{known}", "--timeout=240s")
-    failed = quiet.until(lambda: exit_code(quiet, unrestricted, unknown), what="the other fetch has failed")
+    failed = fetch_ended(quiet, unknown, unrestricted)
 
     init = quiet.get("-n", unrestricted, "pod", known)["spec"]["initContainers"]
     assert [container["name"] for container in init] == ["capture", mesh, INIT_CONTAINER]
     assert init[-1]["securityContext"]["runAsUser"] == user
-    assert exit_code(quiet, unrestricted, known) == 0
-    assert failed == 8
-
-
-def exit_code(kube: Kube, namespace: str, pod: str) -> int | None:
-    """Return the exit code of the last fetch that ended."""
-    statuses = kube.get("-n", namespace, "pod", pod)["status"].get("initContainerStatuses", [])
-    ended = [
-        status[key]["terminated"]
-        for status in statuses
-        if status["name"] == INIT_CONTAINER
-        for key in ("state", "lastState")
-        if "terminated" in status[key]
-    ]
-    return ended[0]["exitCode"] if ended else None
+    assert failed["exitCode"] == 8
 
 
 def test_warning_of_a_controllers_pod_is_on_the_pod(quiet: Kube, wine: ModelRef) -> None:

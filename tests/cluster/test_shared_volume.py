@@ -89,7 +89,6 @@ def shared(quiet: Kube, wine: ModelRef, volume: str, quickstart: Path, tmp_path:
     quiet("-n", COMPUTE, "delete", "secret", pull_secret(PROJECT_ID))
     quiet("apply", "-k", quickstart)
     quiet.rolled_out(PLATFORM, "model-api-webhook")
-    quiet.rolled_out(COMPUTE, "wine-quality")
 
 
 def move(kube: Kube, wine: ModelRef, stage: str) -> None:

@@ -1,6 +1,7 @@
 """A Deployment follows what is in Production, by the commands of docs/how-to/follow-production.md on the cluster.
 
-The gate stands in front of MLflow, and the CronJob asks it with the project's pull token, as the manifest says.
+The gate stands in front of MLflow, and the CronJob asks it with the project's pull token, as the manifest says. So does
+the Job of docs/reference/lifecycle-commands.md, whose image is the same.
 """
 
 import re
@@ -56,8 +57,8 @@ def followed(gated: Gated, quiet: Kube, wine: ModelRef) -> Iterator[Kube]:  # no
         quiet.apply(model_deployment("wine", literals(wine), replicas=2))
         quiet.rolled_out(COMPUTE, "wine")
         yield quiet
-    example = ROOT / "manifests" / "examples" / "follow-production.yaml"
-    quiet("delete", "--ignore-not-found", "--filename", example)
+    for name in ("follow-production", "measure-delivery"):
+        quiet("delete", "--ignore-not-found", "--filename", ROOT / "manifests" / "examples" / f"{name}.yaml")
 
 
 def promote(uri: str, ref: ModelRef) -> None:
@@ -102,3 +103,11 @@ def test_page_brings_the_deployment_to_the_version_in_production_and_the_cronjob
 
     assert f"'{wine.name}' version {wine.version}: 2 pods" in log  # a scheduled run may have come first
     assert served(followed) == {wine.run_id}
+
+
+def test_job_of_the_reference_measures_what_comes_to_a_pod(followed: Kube) -> None:
+    _, in_a_pod = blocks("../reference/lifecycle-commands", "`doctor`")
+    printed = Shell(kube=followed, folder=ROOT).type(in_a_pod)
+
+    assert re.search(r"^an answer of the gate +[\d.]+ ms", printed, re.MULTILINE)
+    assert re.search(r"^files by proxy +[\d.]+ MiB/s, [1-9]\d* bytes in", printed, re.MULTILINE)

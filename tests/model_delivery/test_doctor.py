@@ -109,6 +109,25 @@ def test_way_that_is_not_there_says_why(on_s3: OnS3) -> None:
     assert "does not allow" in " ".join(other.output.split())
 
 
+def test_machine_without_a_directory_for_temporary_files_is_named() -> None:
+    """Let no file be written, as in a container with a read-only root and no volume."""
+    command = [
+        "/usr/bin/prlimit",
+        "--fsize=0",
+        installed("model-api"),
+        "doctor",
+        "delivery",
+        "--name=wine",
+        "--version=1",
+    ]
+    done = subprocess.run(
+        [*command, "--tracking-uri=http://127.0.0.1:9"], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+
+    assert done.returncode == ExitCode.INVALID_INPUT
+    assert "name one by --directory" in done.stderr
+
+
 def test_server_that_is_away_or_refuses_ends_with_its_code(on_s3: OnS3, tmp_path: Path) -> None:
     away = doctor(on_s3, "http://127.0.0.1:9")
     with gate(on_s3.server, tmp_path / "gate") as found:

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import socket
+import subprocess
 import tarfile
 import time
 import tracemalloc
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from model_contract.digest import model_digest
+from model_contract.exit_codes import ExitCode
 from model_contract.layout import MODEL_DIRECTORY
 from model_contract.model_ref import ModelRef
 from model_contract.names import TAG_DIGEST, TAG_IMAGE
@@ -33,12 +35,13 @@ from model_lifecycle.packaging.image import digest_of, image_of
 from model_lifecycle.packaging.layers import Layer, LayerFile, grouped
 from testbed.gate import API, ask
 from testbed.lifecycle import Done, Model, environment, run, write_file
-from testbed.processes import PATIENCE, free_port
+from testbed.processes import PATIENCE, free_port, installed
 from testbed.registry import PASSWORD, USER, ImageRegistry, image_registry
 from testbed.registry_tokens import token_server
 
 REF = ModelRef(name="wine", version="3", owner="jane.doe", run_id="5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5")
 PAGE = Path(__file__).parents[2] / "docs/how-to/deliver-by-image.md"
+WITHOUT_FILES = ("/usr/bin/prlimit", "--fsize=0")
 ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
 
 
@@ -122,6 +125,21 @@ def test_version_is_packaged_as_an_image_that_a_node_and_kserve_mount(model: Mod
     assert tags_of(model, number)[TAG_IMAGE] == done.out.strip()
     run_id = delivered.models[0].run_id
     assert fetched(registry, f"{repository}/manifests/{run_id}") == content  # the tag of the run
+
+
+def test_machine_without_a_directory_for_temporary_files_is_named(model: Model, registry: ImageRegistry) -> None:
+    """Let no file be written, as in a container with a read-only root and no volume."""
+    named = [f"--name={model.name}", f"--version={model.version()}", f"--to={registry.address}/models/{{project_id}}"]
+    done = subprocess.run(
+        [*WITHOUT_FILES, installed("model-api"), "package", *named],
+        env=environment(model.gate) | {"HOME": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == ExitCode.INVALID_INPUT
+    assert "set TMPDIR" in done.stderr
 
 
 def test_line_of_the_page_packages_a_version(model: Model, registry: ImageRegistry) -> None:

@@ -1,4 +1,4 @@
-"""Causes of an HTTP answer without success: its sender, one sentence and one exit code for each."""
+"""Causes of an unsuccessful HTTP answer: its sender, one sentence and one exit code for each."""
 
 import json
 import re
@@ -37,7 +37,7 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer without success. `body` may be cut. `redacted` hides the credential that was sent."""
+    """An unsuccessful answer. `body` may be cut. `redacted` hides the credential that was sent."""
 
     status: int
     headers: Headers
@@ -60,7 +60,7 @@ class Answer:
 
 
 def answer_cause(answer: Answer, peer: Peer, *, credential: str | None, hint: str) -> Cause:
-    """Return the cause of an answer without success.
+    """Return the cause of an unsuccessful answer.
 
     `credential` names what was sent ("the token of ..."), None if nothing was; `hint` says how to send one.
     """
@@ -110,7 +110,7 @@ def is_html_page(headers: Headers, body: bytes) -> bool:
 
 
 def not_json_message(headers: Headers, body: bytes, peer: Peer) -> str:
-    """Return the message for an answer of success that is not MLflow's."""
+    """Return the message for a successful answer that is not MLflow's."""
     page = "an HTML page came, as a login or a captive portal sends it: " if is_html_page(headers, body) else ""
     return f"{page}the answer is not a JSON object; check that MLflow itself is at {peer.uri}"
 

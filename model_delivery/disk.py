@@ -1,4 +1,4 @@
-"""Files brought to the disk: large ones beside their transfer, and all of them before the rename."""
+"""Writing of files to the disk: large ones during their transfer, and all of them before the rename."""
 
 import ctypes
 import errno

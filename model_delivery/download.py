@@ -56,7 +56,7 @@ def mlflow_artifacts(upstream: Upstream, deadline: Deadline) -> Iterator[tuple[M
 
 @contextmanager
 def stopped_by_errors(api: MlflowApi, deadline: Deadline) -> Iterator[None]:
-    """End the listings of other directories, which run beside, when an error leaves the block."""
+    """End the listings of other directories, which run in other threads, when an error leaves the block."""
     try:
         yield
     except BaseException:

@@ -86,7 +86,7 @@ def artifacts_of(
 ) -> tuple[str, Iterator[ListedFile | EmptyDirectory]]:
     """Return that path, or an address in one of the `stores`, and every file and empty directory below it.
 
-    `source` is the version's if it is known: MLflow keeps another address beside it only for a version that is made
+    `source` is the version's if it is known: MLflow keeps a second address only for a version that is made
     from a model. Raises as above, and InvalidInputError if there are too many files or directories in each other, or if
     the server reads a name as another one.
     """

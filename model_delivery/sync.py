@@ -1,4 +1,4 @@
-"""Keep a shared store in step with Staging and Production of several projects, beside pods that read it.
+"""Keep a shared store in step with Staging and Production of several projects, while pods read it.
 
 A model is fetched as `fetch` does it: one rename, and never again while it is whole. A model is removed if its manifest
 names a project that could be read, no sync of the grace saw a version of it promoted, and no workload names its run.

@@ -36,7 +36,7 @@ from model_delivery.store import PartialModel
 from model_delivery.work import Work
 
 RESERVED: Final = 1 << 20  # bytes of the smallest file whose blocks are reserved
-WRITTEN_BACK: Final = 16 << 20  # bytes of a file between two writes to the disk beside its transfer
+WRITTEN_BACK: Final = 16 << 20  # bytes of a file between two writes to the disk during its transfer
 FIRST_BYTE: Final = Range(begin=0, end=1)
 
 

@@ -109,7 +109,7 @@ class MlflowRest:
         return answer.content
 
     def not_mlflow(self) -> InvalidError:
-        """Return the error for an answer of success that is not MLflow's."""
+        """Return the error for a successful answer that is not MLflow's."""
         return InvalidError(not_json_message({}, b"", self._peer))
 
     def _authorized(self, request: httpx2.Request) -> httpx2.Request:

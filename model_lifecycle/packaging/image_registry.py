@@ -137,7 +137,7 @@ class ImageRegistry:
         if user and password:
             auth.set_basic_auth(user, password)
         else:
-            # oras reads ~/.docker/config.json beside any other file, and takes either's value.
+            # oras also reads ~/.docker/config.json, whichever file is named, and takes the value of either.
             auth._auth_config = login_file(self._environ)
             auth.load_configs(self._container)
         if kind == "basic" and not hasattr(auth, "_basic_auth"):
@@ -183,7 +183,7 @@ class ImageRegistry:
         return answer
 
     def _check(self, answer: requests.Response) -> None:
-        """Raise the error of an answer without success."""
+        """Raise the error of an unsuccessful answer."""
         status = answer.status_code
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise self._refused()

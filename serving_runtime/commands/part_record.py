@@ -53,7 +53,7 @@ class Record:
         return ScoredRows(rows=entry["rows"], refused=entry["refused"])
 
     def others(self, names: Collection[str]) -> list[str]:
-        """Return the names of the parts beside these."""
+        """Return the names of the recorded parts that are not among these."""
         return [name for name in self._lines if name not in names]
 
     def add(self, name: str, digest: str, counts: ScoredRows) -> None:

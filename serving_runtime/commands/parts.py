@@ -55,7 +55,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartOptions:
-    """Options that all parts share. `keep` names the columns that stand beside the predictions."""
+    """Options that all parts share. `keep` names the columns of the input that are written with the predictions."""
 
     model_path: Path
     keep: tuple[str, ...]

@@ -101,7 +101,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_count(MOST_WORKERS),
         default=1,
-        help="processes that score files beside each other, each with a model of its own (default: 1)",
+        help="processes that score files at the same time, each with a model of its own (default: 1)",
     )
     parser.add_argument(
         "--summary", choices=FORMATS, default="text", help="form of the last line, on standard error (default: text)"

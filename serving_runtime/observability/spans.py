@@ -1,4 +1,4 @@
-"""The spans of a request, by OpenTelemetry: made in a thread beside the server, from the times that its log line has.
+"""The spans of a request, by OpenTelemetry: made in a background thread, from the times that its log line has.
 
 A request has the span of the server, and below it `wait`, `predict` and `write`. A request of a batch has a `predict`
 of its own, with the times of the call, which links to that of the batch's first request.

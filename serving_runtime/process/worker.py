@@ -71,7 +71,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     def run(self) -> None:
         self.app.placeholder.stop()
         sockets = [listener.sock for listener in self.sockets]
-        self._parts.listener.listen(sockets, started=self._take_signals, beside=self._parts.rpc)
+        self._parts.listener.listen(sockets, started=self._take_signals, second_server=self._parts.rpc)
         self._parts.body_reader.end()
         self._parts.context.recorder.finish()
         if self._parts.context.tracer is not None:

@@ -8,7 +8,7 @@ import orjson
 from serving_runtime.errors import UnknownModelError
 from serving_runtime.protocols.interface import Answer, Refusal, Schema, ServedModel, Status
 
-# An error is a sentence under KServe's key; the code and the details beside it are those of every protocol here.
+# An error is a sentence under KServe's key; the code and the details are those of every protocol here.
 FAULT: Final[Schema] = {
     "type": "object",
     "properties": {"error": {"type": "string"}, "error_code": {"type": "string"}, "details": {"type": "array"}},

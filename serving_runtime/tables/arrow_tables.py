@@ -70,7 +70,7 @@ def types_of(names: list[str], signature: Signature) -> Mapping[Key, Type | None
 
 
 def _cells(column: pa.Array, kind: Type | None, place: Callable[[int], str]) -> Any:
-    """Return a column's cells. Integers beside a null stay integers; pandas' doubles would round those beyond 2**53."""
+    """Return a column's cells. Integers with a null among them stay integers: a double would round those beyond 2**53."""
     column = decoded(column)
     if isinstance(kind, Scalar):
         if pa.types.is_floating(column.type) and (kind in FLOATS or not column.null_count):

@@ -29,7 +29,7 @@ VERSION: Final = re.compile(r"k8s\.io/kubernetes v(\S+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A program to compile: a package of the Go module in a folder beside this file."""
+    """A program to compile: a package of the Go module in a folder next to this file."""
 
     name: str
     module: str

@@ -107,7 +107,7 @@ class Gate:
         return response
 
     async def begin(self) -> None:
-        """Begin what runs beside the requests: nothing, in the one process of a gate."""
+        """Start the background tasks: none, if the gate is one process."""
 
     async def hand_over(self) -> None:
         """Let another replica make the changes, if there are several."""

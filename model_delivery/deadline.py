@@ -86,12 +86,12 @@ class Deadline:
         with self._lock:
             self._received += received
 
-    def find(self, found: int) -> None:
+    def count_found(self, found: int) -> None:
         """Count bytes of files that an earlier run has left."""
         with self._lock:
             self._found += found
 
-    def look(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Return the state of the transfer."""
         with self._lock:
             received, found = self._received, self._found

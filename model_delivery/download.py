@@ -11,7 +11,7 @@ from model_contract.names import TAG_DIGEST
 from model_delivery.artifact_files import ArtifactFiles
 from model_delivery.client import Client
 from model_delivery.deadline import Deadline, Limits
-from model_delivery.display import displayed
+from model_delivery.display import progress_shown
 from model_delivery.errors import NoSpaceError, PreconditionError
 from model_delivery.listed_model import ListedModel, check_space
 from model_delivery.log import log
@@ -96,7 +96,7 @@ def download(
     try:
         for directory in listed.directories:
             (partial.model / directory).mkdir(parents=True, exist_ok=True)
-        with displayed(deadline.look):
+        with progress_shown(deadline.snapshot):
             return transfer.run()
     except (OSError, NoSpaceError) as error:
         if isinstance(error, NoSpaceError) or isinstance(store_error(error), NoSpaceError):

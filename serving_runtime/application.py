@@ -16,7 +16,7 @@ from serving_runtime.http.answer import (
 )
 from serving_runtime.http.body import Receive
 from serving_runtime.http.errors import (
-    ClientGoneError,
+    ClientDisconnectedError,
     HttpError,
     LoadingError,
     MethodError,
@@ -88,7 +88,7 @@ class Application:
             answer = await self._answer(match, request, receive, stats)
             stats.sent = await self._send(request, answer, stats, send)
             stats.status = answer.status
-        except ClientGoneError as error:
+        except ClientDisconnectedError as error:
             self._metrics.refused_by(error)
         finally:
             stats.end()
@@ -105,7 +105,7 @@ class Application:
     async def _send(
         self, request: RequestHead, answer: Answer | StreamedAnswer, stats: RequestStats, send: Send
     ) -> int:
-        """Return the number of bytes of the body. Raises ClientGoneError."""
+        """Return the number of bytes of the body. Raises ClientDisconnectedError."""
         if isinstance(answer, StreamedAnswer):
             return await answer.send(send, headers=self._headers(request, stats, closed=False))
         await send_answer(
@@ -119,7 +119,7 @@ class Application:
     async def _answer(
         self, match: Match | None, request: RequestHead, receive: Receive, stats: RequestStats
     ) -> Answer | StreamedAnswer:
-        """Raises ClientGoneError."""
+        """Raises ClientDisconnectedError."""
         protocol = match.route.protocol if match else protocol_of_unknown_path(request.path)
         try:
             if self._tokens is not None:
@@ -131,7 +131,7 @@ class Application:
         except ServingError as error:
             self._metrics.refused_by(error)
             return serving_error_answer(error, protocol)
-        except ClientGoneError:
+        except ClientDisconnectedError:
             raise
         except Exception:  # noqa: BLE001  the edge
             _log.exception("the server failed", extra={"fields": {"request_id": request.id}})

@@ -18,7 +18,7 @@ from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.delivered_model import deliver
 from serving_runtime.commands.part_record import ScoredRows
 from serving_runtime.commands.partitions import Condition
-from serving_runtime.commands.places import Place, is_in, place_of, replacing
+from serving_runtime.commands.places import FilePlace, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
 from serving_runtime.commands.sources import COMPRESSED, Source, find_sources, identity, output_form
 from serving_runtime.errors import ServingError
@@ -203,7 +203,7 @@ def _advance(bar: Progress, stream: IO[bytes] | None, read_before: int, rows_bef
     bar.at(read_before + (stream.tell() if stream else 0), rows_before + rows)
 
 
-def _to_directory(options: argparse.Namespace, sources: list[Source] | None, directory: Place) -> Summary:
+def _to_directory(options: argparse.Namespace, sources: list[Source] | None, directory: FilePlace) -> Summary:
     """Write a part for each file; parts that are finished stay as they are."""
     if sources is None:
         raise InputFileError("standard input has no files to write parts for: give -o a file, or no -o")
@@ -227,7 +227,7 @@ def _model_path(options: argparse.Namespace) -> Path:
     return find_model(deliver(options.model, options.model_store, os.environ))
 
 
-def _is_below(directory: Place, named: Place) -> bool:
+def _is_below(directory: FilePlace, named: FilePlace) -> bool:
     """Return True if an argument names a directory that the predictions are in."""
     return is_in(directory, named) and (not isinstance(named, Path) or named.is_dir())
 

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from serving_runtime.commands.cli_errors import InputFileError, MissingFileError, UnavailableError
 from serving_runtime.commands.partitions import Condition, Partitions, partitions_of
-from serving_runtime.commands.places import Place, State, opened, place_of, read_error, state_of
+from serving_runtime.commands.places import FilePlace, State, opened, place_of, read_error, state_of
 from serving_runtime.commands.versioned_tables import refuse_versions
 from serving_runtime.options import STORES
 
@@ -41,7 +41,7 @@ class Source:
     `state` is that of the file when it was found.
     """
 
-    path: Place
+    path: FilePlace
     name: PurePath
     form: str
     state: State
@@ -63,7 +63,7 @@ def find_sources(arguments: Sequence[str], form: str | None, conditions: Sequenc
     meet all conditions. Raises CommandError.
     """
     sources = [source for argument in arguments for source in _found(argument, form)]
-    seen: set[Place] = set()
+    seen: set[FilePlace] = set()
     for source in sources:
         if identity(source.path) in seen:
             raise InputFileError(f"{source.path} is named twice; its rows would be scored twice")
@@ -86,7 +86,7 @@ def check_directories(arguments: Sequence[str]) -> None:
                 list(_found(argument, "parquet"))
 
 
-def identity(place: Place) -> Place:
+def identity(place: FilePlace) -> FilePlace:
     """Return the one name of a file that may have several."""
     return place.resolve() if isinstance(place, Path) else place
 

@@ -11,7 +11,7 @@ from serving_runtime.errors import InvalidInputError, MalformedRequestError, Uns
 from serving_runtime.http.errors import (
     BodyTooLargeError,
     BrokenBodyError,
-    ClientGoneError,
+    ClientDisconnectedError,
     DeadlineError,
     DecompressedBodyTooLargeError,
     EncodedBodyError,
@@ -34,7 +34,7 @@ ROWS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1000.0, 10_00
 SHED: Final[Mapping[str, tuple[type[Exception], ...]]] = {
     "queue_full": (QueueFullError,),
     "deadline": (DeadlineError,),
-    "client_left": (ClientGoneError,),
+    "client_left": (ClientDisconnectedError,),
 }
 UNRECORDED: Final = ("behind", "failed", "worker_ended")
 TRACED: Final = ("sent", "failed", "not_made")

@@ -62,7 +62,7 @@ class SpanDescription:
     error: str | None = None
 
 
-class KnownResource(Resource):
+class HashedResource(Resource):
     """A resource with a hash that is computed once: the exporter asks for it with each span, and it is one of JSON."""
 
     def __init__(self, resource: Resource) -> None:
@@ -242,7 +242,7 @@ def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: SpanCou
     resource = Resource.create()
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith(UNKNOWN_SERVICE):
         resource = resource.merge(Resource({SERVICE_NAME: model["name"]}))
-    provider = TracerProvider(resource=KnownResource(resource), shutdown_on_exit=False)
+    provider = TracerProvider(resource=HashedResource(resource), shutdown_on_exit=False)
     export = SpanExport(OTLPSpanExporter(), environ, counts, processors=processors)
     provider.add_span_processor(export)
     if isinstance(otel.get_tracer_provider(), otel.ProxyTracerProvider):  # else the model's code has set one

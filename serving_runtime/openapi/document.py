@@ -9,7 +9,7 @@ from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
 from serving_runtime.protocols.table import PROTOCOLS
 from serving_runtime.signature import Signature
 
-TEXT: Final[Mapping[str, str]] = {
+DESCRIPTIONS: Final[Mapping[str, str]] = {
     "400": "the body is malformed, or does not fit the model's signature; `details` names each place",
     "406": "the answer cannot have the media type that `Accept` asks for",
     "408": "the body did not come in time",
@@ -60,7 +60,7 @@ def openapi(described: Mapping[str, Any], signature: Signature) -> dict[str, Any
         },
         "components": {
             "schemas": {"Error": ERROR, "Status": STATUS, **_components(signature)},
-            "responses": {status: _error(text) for status, text in TEXT.items()},
+            "responses": {status: _error(text) for status, text in DESCRIPTIONS.items()},
         },
     }
 
@@ -125,7 +125,7 @@ def _invocations(described: Mapping[str, Any], signature: Signature) -> dict[str
         "requestBody": {"required": True, "content": content},
         "responses": {
             "200": {"description": "the predictions", "content": answers},
-            **{status: {"$ref": f"#/components/responses/{status}"} for status in TEXT},
+            **{status: {"$ref": f"#/components/responses/{status}"} for status in DESCRIPTIONS},
         },
     }
 

@@ -11,7 +11,7 @@ import grpc
 from grpc import aio
 
 from serving_runtime.errors import MalformedRequestError, ServingError
-from serving_runtime.http.errors import ClientGoneError, HttpError, SlowBodyError
+from serving_runtime.http.errors import ClientDisconnectedError, HttpError, SlowBodyError
 from serving_runtime.http.request_head import REQUEST_ID_HEADER, RequestHead
 from serving_runtime.observability import lazy
 from serving_runtime.observability.access_log import AccessLog
@@ -130,7 +130,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
             context.set_trailing_metadata(_trailers(request, stats))
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
-            self._metrics.refused_by(ClientGoneError())
+            self._metrics.refused_by(ClientDisconnectedError())
             raise
         except Exception as error:  # noqa: BLE001  the edge
             code = status_of(refusal_of(error))

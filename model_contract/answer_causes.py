@@ -15,7 +15,7 @@ SHOWN_MESSAGE: Final = 200  # characters of MLflow's message; nothing else of a 
 SHOWN_HEADER: Final = 60
 # The answer of `mlflow server` since 3.5 to a host that is not in its --allowed-hosts.
 INVALID_HOST: Final = b"Invalid Host header"
-# Servers of MLflow and of the gate, and the page with which Flask answers for MLflow.
+# Servers of MLflow and of the gate, and the error page of Flask, MLflow's framework.
 OWN_SERVERS: Final = re.compile(r"(?i)gunicorn|uvicorn|waitress|werkzeug|hypercorn|python/.* aiohttp")
 OWN_TEXTS: Final = {b"Permission denied"}
 OWN_PAGE: Final = re.compile(rb"(?i)<!doctype html>\s*<html lang=\"?en\"?>\s*<title>")

@@ -56,7 +56,7 @@ class Limits:
     longest_retry_after: float = 300
 
     def wait_after(self, attempt: int, *, asked: float | None, chance: float) -> float:
-        """Return the seconds to wait; `asked` is what the server wants, `chance` a number from 0 to 1.
+        """Return the seconds to wait. `asked` is the wait that the server asks for, `chance` a number from 0 to 1.
 
         The wait doubles with each attempt and is spread evenly, so that replicas do not come back together.
         """

@@ -19,7 +19,7 @@ AT_A_TIME: Final = 16  # files; the file system writes their entries in its jour
 
 
 class Writeback:
-    """Writes what has arrived of files to the disk, in a thread of its own, so that little is left for the end."""
+    """A thread that writes files to the disk while they arrive, so that little is left to write at the end."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)

@@ -49,7 +49,7 @@ class ObjectStores(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Places:
-    """Artifacts by their place, each of which is listed once. Without `stores`, MLflow must serve them."""
+    """Artifacts by their place. Each place is listed once. Without `stores`, MLflow must serve the artifacts."""
 
     listed: List
     stores: ObjectStores | None

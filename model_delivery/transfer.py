@@ -177,7 +177,7 @@ class Transfer:
             )
 
     def _end_ranges(self, ranged: RangedFile) -> None:
-        """Take the file whose last range has ended, or fetch it in one piece if its ranges do not fit each other."""
+        """Finish a file after its last range, or fetch it in one piece if its ranges do not fit each other."""
         file = ranged.file
         if not ranged.given_up and (entry := ranged.entry()).size == file.size:
             self._entries.append(entry)

@@ -67,7 +67,7 @@ class ModelApis(Protocol):
         """Return the newest version of the model API that an earlier call has made for this spec, in any state."""
 
     def publish(self, spec: ModelApiSpec) -> ModelApiVersion:
-        """Make the model API, with its variables. Raises UnclearError, too: `find` tells then if it was made."""
+        """Make the model API, with its variables. Raises UnclearError; then `find` shows if it was made."""
 
     def publish_again(self, model_id: str, spec: ModelApiSpec) -> ModelApiVersion:
         """Make one more version of a model API. Raises UnclearError, too."""

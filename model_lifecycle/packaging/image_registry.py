@@ -94,7 +94,7 @@ class ImageRegistry:
         return True
 
     def put_manifest(self, content: bytes, tag: str) -> None:
-        """Write the manifest of an image, whose blobs are there, under a tag and its digest."""
+        """Write the manifest of an image under a tag and its digest, after its blobs."""
         url = self._url(self._container.manifest_url(tag))
         self._check(
             _tried(lambda: self._send("PUT", url, {"Content-Type": MANIFEST_TYPE}, lambda: [content], len(content)))

@@ -1,4 +1,4 @@
-"""Questions to the server of a new pod: does it serve the version, answer its example, and predict as recorded."""
+"""Checks of a new pod's server: it serves the version, answers the example, and predicts as recorded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

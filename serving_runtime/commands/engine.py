@@ -107,7 +107,7 @@ def task_of(options: argparse.Namespace, model_path: Callable[[], Path]) -> Engi
 
 
 def engine_error(text: str, place: str = "") -> CommandError:
-    """Return the command's error for an engine's error, whose text may hold an error of this package in a traceback."""
+    """Return the command's error for an engine's error. Its text may have an error of this package in a traceback."""
     if ours := OUR_ERROR.findall(text):
         return InputFileError(f"{place}{ours[-1]}")
     if named := SPARK_ERROR.findall(text):

@@ -127,7 +127,7 @@ def score_parts(
     workers: int,
     progress: Callable[[int], AbstractContextManager[Progress]],
 ) -> Summary:
-    """Score the parts that are not finished, whose bytes `progress` gets. Raises ServingError, CommandError."""
+    """Score the parts that are not finished. `progress` gets their bytes. Raises ServingError, CommandError."""
     began = time.monotonic()
     with record_of(directory) as record:
         digests = {part.path: options.digest(part) for part in parts}
@@ -212,7 +212,7 @@ def _load(options: PartOptions) -> None:
 
 
 def _end_with_the_command() -> None:
-    """End this process if the command is killed: it would hold its part's file, and then wait for ever."""
+    """End this process if the command is killed: it would hold its part's file, and then wait without end."""
     if (command := parent_process()) is not None:
         command.join()
         os._exit(1)

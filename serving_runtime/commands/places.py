@@ -161,7 +161,7 @@ def _is_at(stream: IO[bytes], path: Path) -> bool:
 
 @contextmanager
 def _uploading(place: "ObjectPath") -> Iterator[IO[bytes]]:
-    """Yield a temporary file, whose content becomes the object at the end: a part of an object is never seen."""
+    """Yield a temporary file that becomes the object at the end: a part of an object is never visible."""
     with tempfile.TemporaryFile() as stream:
         try:
             yield stream

@@ -1,4 +1,4 @@
-"""Tables of Delta, Hudi and Iceberg, whose directories hold files of older versions too."""
+"""Tables of Delta, Hudi and Iceberg: their directories also hold files of older versions."""
 
 import re
 from collections.abc import Iterable, Iterator

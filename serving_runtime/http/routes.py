@@ -59,7 +59,7 @@ PREFIXES: Final = {protocol.prefix: protocol for protocol in PROTOCOLS if protoc
 
 @lru_cache(CACHED_PATHS)
 def find(path: str) -> Match | None:
-    """Return the route whose pattern `path` fits, for any method; None if there is none."""
+    """Return the route with a pattern that matches `path`, for any method; None if there is none."""
     for route, pattern in PATTERNS:
         if found := pattern.fullmatch(path):
             return Match(route=route, path=found.groupdict())
@@ -67,5 +67,5 @@ def find(path: str) -> Match | None:
 
 
 def protocol_of_unknown_path(path: str) -> Protocol:
-    """Return the protocol in whose shape a request of an unknown path is refused."""
+    """Return the protocol that shapes the refusal of an unknown path."""
     return next((protocol for prefix, protocol in PREFIXES.items() if path.startswith(prefix)), INVOCATIONS)

@@ -63,7 +63,7 @@ class SpanDescription:
 
 
 class HashedResource(Resource):
-    """A resource with a hash that is computed once: the exporter asks for it with each span, and it is one of JSON."""
+    """A resource that computes its hash once: the exporter needs it for each span, and it is computed from JSON."""
 
     def __init__(self, resource: Resource) -> None:
         super().__init__(resource.attributes, resource.schema_url)

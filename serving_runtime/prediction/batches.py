@@ -173,7 +173,7 @@ class Batches:
         self._flush()
 
     def _take(self) -> list[QueuedRequest]:
-        """Return the next request that still wants an answer, and those behind it that can be merged with it."""
+        """Return the next request that still waits for an answer, and the requests that can be merged with it."""
         batch: list[QueuedRequest] = []
         others: list[QueuedRequest] = []
         rows = 0

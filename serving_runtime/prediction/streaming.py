@@ -61,7 +61,7 @@ class ModelStream:
 
 
 class StreamedAnswer:
-    """An answer whose first piece is there. A failure before it has a status of its own, a later one is an event."""
+    """An answer with its first piece. A failure before that piece has a status of its own, a later one is an event."""
 
     status = 200
 

@@ -48,7 +48,7 @@ def build() -> Path:
 
 
 def kube_router() -> Path:
-    """Return the path of kube-router, whose firewall enforces NetworkPolicies, compiled if it is missing."""
+    """Return the path of kube-router, a firewall that enforces NetworkPolicies, compiled if it is missing."""
     return released_program(KUBE_ROUTER, "./cmd/kube-router", "kube-router")
 
 

@@ -184,7 +184,7 @@ class Gate:
         return response
 
     async def _change(self, context: RequestContext, actor: Actor, route: Route) -> web.StreamResponse:
-        """Forward a change by a person, whose body names the changed objects."""
+        """Forward a change by a person. The body names the changed objects."""
         if context.query or route.change is None or context.found is None:
             raise InvalidRequest("send the fields in the body, and none in the query")
         request = context.request

@@ -65,11 +65,11 @@ def stopped_by_errors(api: MlflowApi, deadline: Deadline) -> Iterator[None]:
         raise
 
 
-def check_ready(version: Version, said: str) -> None:
-    """Raise PreconditionError if the version is not registered to its end; `said` names it."""
+def check_ready(version: Version, title: str) -> None:
+    """Raise PreconditionError if the version is not registered completely; `title` names it."""
     if version.status != "READY":
         raise PreconditionError(
-            f"{said} is {version.status}, not READY; wait for its registration, or register it again"
+            f"{title} is {version.status}, not READY; wait for its registration, or register it again"
         )
 
 

@@ -78,7 +78,7 @@ def artifact_path(registry: Registry, name: str, version: str) -> str:
     Raises InvalidInputError if MLflow does not serve the artifacts, or if its answers lead in a circle.
     """
     places = _Places(listed=registry.list, stores=None)
-    return _followed(registry, places, registry.download_uri(name, version), _said(name, version))
+    return _followed(registry, places, registry.download_uri(name, version), _title(name, version))
 
 
 def artifacts_of(
@@ -92,7 +92,7 @@ def artifacts_of(
     """
     places = _Places(listed=cache(registry.list), stores=stores)  # a run's directory is looked into on the way
     known = "" if source.startswith("models:") else source
-    place = _followed(registry, places, known or registry.download_uri(name, version), _said(name, version))
+    place = _followed(registry, places, known or registry.download_uri(name, version), _title(name, version))
     return place, places.files(place)
 
 
@@ -105,16 +105,16 @@ def artifacts_of_run(
     return found, places.files(found)
 
 
-def _said(name: str, version: str) -> str:
+def _title(name: str, version: str) -> str:
     return f"version {version} of model {name!r}"
 
 
-def _followed(registry: Registry, places: _Places, uri: str, said: str) -> str:
+def _followed(registry: Registry, places: _Places, uri: str, title: str) -> str:
     for _ in range(MOST_HOPS + 1):
         if (place := places.place(uri)) is not None:
             return place
         uri = _next(registry, places, uri)
-    raise InvalidInputError(f"the source of {said} leads from one model to another, more than {MOST_HOPS} times")
+    raise InvalidInputError(f"the source of {title} leads from one model to another, more than {MOST_HOPS} times")
 
 
 def proxied_path(uri: str) -> str | None:

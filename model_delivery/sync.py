@@ -194,10 +194,10 @@ def _fetch(request: SyncRequest, project: Project, version: PromotedVersion, res
         found = fetch(model, project.upstream)
     except (DeliveryError, ContractError) as error:
         if isinstance(error, NotFoundError | PreconditionError) and _has_moved(request, project, version):
-            log(f"{version.said} was moved or deleted since the listing", project=project.id)
+            log(f"{version.title} was moved or deleted since the listing", project=project.id)
             result.moved += 1
             return
-        result.fail(f"{version.said} of project {project.id}", error)
+        result.fail(f"{version.title} of project {project.id}", error)
         result.failed += 1
         return
     if not found.fetched:

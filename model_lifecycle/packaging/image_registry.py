@@ -159,13 +159,15 @@ class ImageRegistry:
         if answer.status_code != HTTPStatus.UNAUTHORIZED or not own:
             return answer
         if self._scheme == "https" and 'realm="http:' in answer.headers.get("WWW-Authenticate", ""):
-            raise InvalidError(f"the registry {self._reference.registry} wants the login sent without TLS")
+            raise InvalidError(f"the registry {self._reference.registry} asks for the login without TLS")
         try:
             renewed, changed = self._auth.authenticate_request(answer, dict(headers or {}), refresh=True)
         except requests.exceptions.RequestException as error:
             raise self._failure(error, self._scheme) from error
         except (AttributeError, LookupError, TypeError, ValueError) as error:  # oras reads the challenge without checks
-            raise InvalidError(f"the registry {self._reference.registry} asks for a login in no known way") from error
+            raise InvalidError(
+                f"the registry {self._reference.registry} asks for a login by an unknown method"
+            ) from error
         return self._request(method, url, renewed, body, size) if changed else answer
 
     def _request(

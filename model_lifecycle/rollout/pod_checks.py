@@ -54,7 +54,7 @@ def info_of(server: Server) -> dict[str, Any]:
     status, document = server.ask("GET", "/info")
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise NotAuthorisedError(
-            f"{server.title} wants a token, which the API server does not pass on: name the address with --url and the"
+            f"{server.title} requires a token, which the API server does not pass on: name the address with --url and the"
             " token with --url-token-file, or ask nothing with --no-call"
         )
     if status != HTTPStatus.OK or not isinstance(document, dict) or not isinstance(document.get("model"), dict):
@@ -69,9 +69,9 @@ def version_difference(info: dict[str, Any], desired: DesiredVersion) -> str | N
     """Return the difference between `/info` and the registry in words; None if the server has the version."""
     model = info["model"]
     for key, wanted in (("version", desired.version), ("run_id", desired.run_id)):
-        said = model.get(key)
-        if said and wanted and said != wanted:
-            return f"{key} {said} instead of {wanted}"
+        served = model.get(key)
+        if served and wanted and served != wanted:
+            return f"{key} {served} instead of {wanted}"
     return None
 
 

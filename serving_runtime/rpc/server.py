@@ -74,7 +74,7 @@ class RpcServer:
         return server
 
     async def _keep(self) -> None:
-        """End late calls, and replace a broken server: one of grpcio takes no more calls after a path that is not UTF-8.
+        """End late calls, and replace a broken server: grpcio takes no more calls after a path that is not UTF-8.
 
         The calls of the broken server are finished.
         """

@@ -49,7 +49,7 @@ class ModelApiSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelApiVersion:
-    """A version of a model API. `status_text` is the state in Domino's own word, `url` its address if Domino tells it."""
+    """A version of a model API. `status_text` is Domino's own word for its state, `url` its address if it is known."""
 
     model_id: str
     version_id: str

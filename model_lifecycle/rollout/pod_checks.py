@@ -54,8 +54,8 @@ def info_of(server: Server) -> dict[str, Any]:
     status, document = server.ask("GET", "/info")
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise NotAuthorisedError(
-            f"{server.title} requires a token, which the API server does not pass on: name the address with --url and the"
-            " token with --url-token-file, or ask nothing with --no-call"
+            f"{server.title} requires a token, which the API server does not pass on: name the address with --url and"
+            " the token with --url-token-file, or call no pod with --no-call"
         )
     if status != HTTPStatus.OK or not isinstance(document, dict) or not isinstance(document.get("model"), dict):
         raise PreconditionError(

@@ -43,8 +43,8 @@ def wait_until_running(
         spent = time.monotonic() - begun
         if spent >= seconds:
             raise UnavailableError(
-                f"the model API {now.model_id} is {now.status_text or now.state} after {seconds:.0f} s. It goes on in Domino: "
-                "the same command waits for it again"
+                f"the model API {now.model_id} is {now.status_text or now.state} after {seconds:.0f} s. Domino goes on"
+                " with it: run the same command again to wait for it"
             )
         progress.waiting(now.status_text or str(now.state), spent)
         time.sleep(min(pause, seconds - spent))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import IO, Final
 
 from model_contract.exit_codes import ExitCode
@@ -20,7 +20,7 @@ from serving_runtime.commands.part_record import ScoredRows
 from serving_runtime.commands.partitions import Condition
 from serving_runtime.commands.places import FilePlace, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
-from serving_runtime.commands.sources import COMPRESSED, Source, find_sources, identity, output_form
+from serving_runtime.commands.sources import Source, check_outputs, find_sources, output_form
 from serving_runtime.errors import ServingError
 from serving_runtime.location import find_model, resolve_model_path
 
@@ -149,11 +149,7 @@ def _on_engine(options: argparse.Namespace) -> Summary:
 def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Summary:
     """Write the predictions for all files in their order."""
     began = time.monotonic()
-    for name in filter(None, (options.output, options.errors)):
-        if identity(place_of(name)) in {identity(source.path) for source in sources or ()}:
-            raise InputFileError(f"{name} is one of the files that are scored; name another one to write")
-        if PurePath(name).suffix.lower() in COMPRESSED:
-            raise InputFileError(f"{name} would not be compressed; name it without {PurePath(name).suffix}")
+    check_outputs(filter(None, (options.output, options.errors)), sources or ())
     model_path = _model_path(options)
     metadata = lazy.read_metadata(model_path)
     model, load_seconds = None, 0.0

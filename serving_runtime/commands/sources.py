@@ -1,7 +1,7 @@
 """The files that `predict` scores: files, directories and globs, in a fixed order."""
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -84,6 +84,16 @@ def check_directories(arguments: Sequence[str]) -> None:
         if not separator or scheme in STORES:
             with suppress(MissingFileError, UnavailableError):
                 list(_found(argument, "parquet"))
+
+
+def check_outputs(names: Iterable[str], sources: Iterable[Source]) -> None:
+    """Raise InputFileError for an output that is one of the scored files, or has the suffix of a compressed file."""
+    scored = {identity(source.path) for source in sources}
+    for name in names:
+        if identity(place_of(name)) in scored:
+            raise InputFileError(f"{name} is one of the files that are scored; name another one to write")
+        if PurePath(name).suffix.lower() in COMPRESSED:
+            raise InputFileError(f"{name} would not be compressed; name it without {PurePath(name).suffix}")
 
 
 def identity(place: FilePlace) -> FilePlace:

@@ -1,4 +1,4 @@
-"""The protocols and the probes as one ASGI callable. It needs no framework: every page is a few bytes."""
+"""The protocols and the probes as one ASGI callable. It needs no framework: every answer of its own is a few bytes."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -61,7 +61,7 @@ class Application:
         self._tracer = context.tracer
         self._log = AccessLog()
         self._served = context.loaded.served if context.loaded else None
-        self._pages: Mapping[str, Callable[[], Answer]] = {
+        self._endpoints: Mapping[str, Callable[[], Answer]] = {
             "/": self._index,
             "/ping": self._ping,
             "/health": self._ping,
@@ -76,7 +76,7 @@ class Application:
         stats = RequestStats()
         request = RequestHead.from_scope(scope)
         match = find(request.path)
-        quiet = request.path in self._pages or (match is not None and match.route.page is not None)
+        quiet = request.path in self._endpoints or (match is not None and match.route.endpoint is not None)
         if match:
             stats.protocol = match.route.protocol.name
         if not quiet:
@@ -124,7 +124,7 @@ class Application:
         try:
             if self._tokens is not None:
                 self._tokens.expect(request.path, request.headers.get(b"authorization", b""))
-            return await self._by_route(match, request, receive, stats) if match else self._page(request)
+            return await self._by_route(match, request, receive, stats) if match else self._own_answer(request)
         except HttpError as error:
             self._metrics.refused_by(error)
             return http_error_answer(error, protocol)
@@ -142,9 +142,9 @@ class Application:
     ) -> Answer | StreamedAnswer:
         if request.method not in match.route.methods:
             raise MethodError(", ".join(match.route.methods))
-        if match.route.page is not None:
+        if match.route.endpoint is not None:
             status = Status(ready=self._context.phase is Phase.READY, served=self._served)
-            return match.route.page.answer(status, match.path)
+            return match.route.endpoint.answer(status, match.path)
         return await self.prediction_handler().answer(match, request, receive, stats)
 
     def _headers(self, request: RequestHead, stats: RequestStats, *, closed: bool) -> Headers:
@@ -176,15 +176,15 @@ class Application:
             raise LoadingError
         return self._context.loaded
 
-    def _page(self, request: RequestHead) -> Answer:
-        if request.path not in self._pages:
+    def _own_answer(self, request: RequestHead) -> Answer:
+        if request.path not in self._endpoints:
             raise UnknownPathError
         if request.method not in {"GET", "HEAD"}:
             raise MethodError("GET, HEAD")
-        return self._pages[request.path]()
+        return self._endpoints[request.path]()
 
     def _index(self) -> Answer:
-        routes = [f"{route.method} {route.pattern}" for route in ROUTES] + [f"GET {path}" for path in self._pages]
+        routes = [f"{route.method} {route.pattern}" for route in ROUTES] + [f"GET {path}" for path in self._endpoints]
         # KServe's client of V1 takes the status for the server's liveness.
         return json_answer(
             {

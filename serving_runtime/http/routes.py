@@ -1,4 +1,4 @@
-"""The routes of the protocols and of the pages about the model: from method and path to a prediction or a page.
+"""The routes of the protocols and of the endpoints about the model, by method and path.
 
 The probes, `/version`, `/metrics` and the list of routes are in `application.py`.
 """
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from serving_runtime.http import pages
-from serving_runtime.protocols.interface import Page, Protocol
+from serving_runtime.http import endpoints
+from serving_runtime.protocols.interface import Endpoint, Protocol
 from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
 from serving_runtime.protocols.table import PROTOCOLS
 
@@ -19,12 +19,12 @@ CACHED_PATHS: Final = 256  # the paths that were asked for last
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """`pattern` is a path with variables in braces. A route without a `page` predicts. `protocol` shapes its errors."""
+    """A route. `pattern` is a path with variables in braces. It predicts if `endpoint` is None. `protocol` shapes errors."""
 
     method: str
     pattern: str
     protocol: Protocol
-    page: Page | None = None
+    endpoint: Endpoint | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -42,13 +42,17 @@ class Match:
 def _routes(protocol: Protocol) -> Iterator[Route]:
     yield from (Route(method="POST", pattern=pattern, protocol=protocol) for pattern in protocol.predictions)
     yield from (
-        Route(method=page.method, pattern=page.pattern, protocol=protocol, page=page) for page in protocol.pages
+        Route(method=endpoint.method, pattern=endpoint.pattern, protocol=protocol, endpoint=endpoint)
+        for endpoint in protocol.endpoints
     )
 
 
 ROUTES: Final = (
     *(route for protocol in PROTOCOLS for route in _routes(protocol)),
-    *(Route(method=page.method, pattern=page.pattern, protocol=INVOCATIONS, page=page) for page in pages.PAGES),
+    *(
+        Route(method=endpoint.method, pattern=endpoint.pattern, protocol=INVOCATIONS, endpoint=endpoint)
+        for endpoint in endpoints.ENDPOINTS
+    ),
 )
 PATTERNS: Final = tuple(
     (route, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", re.escape(route.pattern)), re.DOTALL))

@@ -24,7 +24,7 @@ from serving_runtime.protocols.table import PROTOCOLS
 if TYPE_CHECKING:
     from serving_runtime.model import Model
 
-UNKNOWN_PATH: Final = "none"  # the protocol of a request of an unknown path; probes and pages are not counted
+UNKNOWN_PATH: Final = "none"  # the protocol of a request of an unknown path; only predictions are counted
 PROTOCOL_NAMES: Final = (*(protocol.name for protocol in (*PROTOCOLS, GRPC)), UNKNOWN_PATH)
 CLIENT_LEFT: Final = 499  # nginx's code for a client that closed the connection
 CODES: Final = (*(int(status) for status in HTTPStatus if status >= HTTPStatus.OK), CLIENT_LEFT)

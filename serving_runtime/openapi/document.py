@@ -87,7 +87,7 @@ def _description(model: Mapping[str, Any]) -> str:
 
 
 def _paths(described: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
-    """Return the paths of every protocol: those that predict, and its pages."""
+    """Return the paths of every protocol: those that predict, and its endpoints."""
     model = described["model"]
     return {
         INVOCATIONS.predictions[0]: {"post": _invocations(described, signature)},
@@ -98,9 +98,9 @@ def _paths(described: Mapping[str, Any], signature: Signature) -> dict[str, Any]
             for path in protocol.predictions
         },
         **{
-            page.pattern: {page.method.lower(): _page(protocol.name, page.pattern, model)}
+            endpoint.pattern: {endpoint.method.lower(): _endpoint(protocol.name, endpoint.pattern, model)}
             for protocol in PROTOCOLS
-            for page in protocol.pages
+            for endpoint in protocol.endpoints
         },
     }
 
@@ -143,8 +143,8 @@ def _prediction(protocol: Protocol, path: str, model: Mapping[str, Any], signatu
     }
 
 
-def _page(protocol: str, path: str, model: Mapping[str, Any]) -> dict[str, Any]:
-    answers = {"200": "the page of the protocol", "404": "no such model, or no such version", "503": "not ready"}
+def _endpoint(protocol: str, path: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    answers = {"200": "the answer of the endpoint", "404": "no such model, or no such version", "503": "not ready"}
     return {
         "summary": path,
         "tags": [protocol],

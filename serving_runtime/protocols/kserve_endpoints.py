@@ -26,7 +26,7 @@ def expect(served: ServedModel, path: Mapping[str, str], *, listed: str) -> None
 
 
 def is_ready(status: Status, path: Mapping[str, str], *, listed: str) -> bool:
-    """Return True if the model that a page is asked for is ready. While the model loads, any name may be its name.
+    """Return True if the model that an endpoint is asked for is ready. While the model loads, any name may be its name.
 
     Raises UnknownModelError.
     """

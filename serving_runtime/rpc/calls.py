@@ -23,7 +23,7 @@ from serving_runtime.protocols.interface import Message, Status
 from serving_runtime.protocols.open_inference.messages import INFERENCE, parsed, weight_of
 from serving_runtime.protocols.open_inference.protocol import GRPC
 from serving_runtime.rpc import health, reflection
-from serving_runtime.rpc.pages import PAGES, RpcPage
+from serving_runtime.rpc.endpoints import ENDPOINTS, RpcEndpoint
 from serving_runtime.rpc.refusals import (
     Metadata,
     TooManyStreamsError,
@@ -80,8 +80,10 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
         unary = [
             Unary(path=INFER, answer=self._predict, protocol=GRPC.name),
             *(
-                Unary(path=page.rpc.path, answer=partial(self._page, page), is_open=page.is_open)
-                for page in (*PAGES, health.PAGE)
+                Unary(
+                    path=endpoint.rpc.path, answer=partial(self._answer_of_endpoint, endpoint), is_open=endpoint.is_open
+                )
+                for endpoint in (*ENDPOINTS, health.ENDPOINT)
             ),
         ]
         stream = grpc.stream_stream_rpc_method_handler
@@ -168,10 +170,12 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
         answer = await self._handler().predict(GRPC, message, request, None, stats, deadline)
         return answer.body  # type: ignore[union-attr]  # only answers of HTTP come in pieces
 
-    async def _page(self, page: RpcPage, context: Context, _: RequestHead, stats: RequestStats) -> bytes:
+    async def _answer_of_endpoint(
+        self, endpoint: RpcEndpoint, context: Context, _: RequestHead, stats: RequestStats
+    ) -> bytes:
         body = await self._only_message(context)
         stats.received = len(body)
-        response: bytes = page.answer(parsed(page.rpc.request, body), self._status()).SerializeToString()
+        response: bytes = endpoint.answer(parsed(endpoint.rpc.request, body), self._status()).SerializeToString()
         return response
 
     async def _unknown(self, *_: Any) -> bytes:

@@ -19,7 +19,10 @@ CACHED_PATHS: Final = 256  # the paths that were asked for last
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A route. `pattern` is a path with variables in braces. It predicts if `endpoint` is None. `protocol` shapes errors."""
+    """A route. It predicts if it has no `endpoint`. `pattern` is a path with variables in braces.
+
+    `protocol` shapes its errors.
+    """
 
     method: str
     pattern: str

@@ -58,7 +58,7 @@ class Limits:
     def wait_after(self, attempt: int, *, asked: float | None, chance: float) -> float:
         """Return the seconds to wait. `asked` is the wait that the server asks for, `chance` a number from 0 to 1.
 
-        The wait doubles with each attempt and is spread evenly, so that replicas do not come back together.
+        The wait doubles with each attempt and is spread evenly, so that replicas do not retry at the same time.
         """
         ceiling = min(self.longest_wait, self.first_wait * 2.0 ** min(attempt, 64))
         return max(self.first_wait + (ceiling - self.first_wait) * chance, asked or 0)

@@ -152,4 +152,4 @@ def _line(text: str) -> str:
 
 
 def _pause(attempt: int) -> None:
-    time.sleep(random.uniform(0.1, 0.3) * 2**attempt)  # noqa: S311  so that jobs do not come back together
+    time.sleep(random.uniform(0.1, 0.3) * 2**attempt)  # noqa: S311  so that jobs do not retry at the same time

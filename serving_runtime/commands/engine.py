@@ -16,7 +16,7 @@ STDIN: Final = "-"
 OUR_ERROR: Final = re.compile(r"serving_runtime\.[\w.]+Error: (.+)")
 # Spark's name of an error, and its first line.
 SPARK_ERROR: Final = re.compile(r"(\[([A-Z][A-Z0-9_.]+)\] .+)")
-# Those of Spark's errors that a command's arguments or files cause.
+# Errors of Spark that the command's arguments or files cause.
 OF_INPUT: Final = {"PATH_NOT_FOUND": MissingFileError, "CAST_INVALID_INPUT": InputFileError}
 
 

@@ -45,9 +45,9 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     _parts: WorkerParts
 
     def init_signals(self) -> None:
-        """Take the default actions, which end a worker that has accepted nothing yet.
+        """Restore the default actions of signals, which end a worker that has accepted no connection.
 
-        The event loop takes over the signals that must end a worker gently.
+        Later the event loop handles the signals that must end a worker gently.
         """
         end_with(self.ppid)
         for number in self.SIGNALS:

@@ -240,7 +240,7 @@ class Election:
         self._leads = True
 
     def _observe(self, state: LeaseState) -> None:
-        if self._state is None or self._state.sign != state.sign:
+        if self._state is None or self._state.renewal != state.renewal:
             self._seen_at = now()
         self._state = state
 

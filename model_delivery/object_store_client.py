@@ -130,8 +130,8 @@ class Bucket:
     def _stream(self) -> Iterator[None]:
         """Take one of the STREAMS for the block.
 
-        Threads take streams in the order in which they came. Otherwise the first range of a file could wait until all
-        others are there, and nothing of the file could be hashed before.
+        A thread that has just freed a stream cannot take it before a thread that waits. Otherwise the first range of a
+        file could wait until all others are there, and nothing of the file could be hashed before.
         """
         with self._next:
             self._streams.acquire()

@@ -83,7 +83,7 @@ class RangedFile:
             yield part
 
     def ready(self) -> bool:
-        """Return False while AHEAD bytes wait to be hashed.
+        """Return False while a thread hashes, and AHEAD bytes or more are requested beyond what it has hashed.
 
         More transfers would take the processor from the thread that hashes, which ends last.
         """

@@ -108,7 +108,7 @@ def settings_table(kind: type, prefix: str) -> str:
 
 def runtime_settings() -> str:
     lines = ([code(option.option), code(option.variable), option.meaning, option.default_text] for option in OPTIONS)
-    return table(["flag", "variable", "meaning", "default"], lines)
+    return table(["option", "variable", "meaning", "default"], lines)
 
 
 def grpc_statuses() -> str:

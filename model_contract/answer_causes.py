@@ -1,4 +1,4 @@
-"""Causes of an HTTP answer without success: its sender, one sentence and one exit code for each."""
+"""Causes of an unsuccessful HTTP answer: its sender, one sentence and one exit code for each."""
 
 import json
 import re
@@ -15,7 +15,7 @@ SHOWN_MESSAGE: Final = 200  # characters of MLflow's message; nothing else of a 
 SHOWN_HEADER: Final = 60
 # The answer of `mlflow server` since 3.5 to a host that is not in its --allowed-hosts.
 INVALID_HOST: Final = b"Invalid Host header"
-# Servers of MLflow and of the gate, and the page with which Flask answers for MLflow.
+# Servers of MLflow and of the gate, and the error page of Flask, MLflow's framework.
 OWN_SERVERS: Final = re.compile(r"(?i)gunicorn|uvicorn|waitress|werkzeug|hypercorn|python/.* aiohttp")
 OWN_TEXTS: Final = {b"Permission denied"}
 OWN_PAGE: Final = re.compile(rb"(?i)<!doctype html>\s*<html lang=\"?en\"?>\s*<title>")
@@ -37,7 +37,7 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer without success. `body` may be cut. `redacted` hides the credential that was sent."""
+    """An unsuccessful answer. `body` may be cut. `redacted` hides the credential that was sent."""
 
     status: int
     headers: Headers
@@ -60,7 +60,7 @@ class Answer:
 
 
 def answer_cause(answer: Answer, peer: Peer, *, credential: str | None, hint: str) -> Cause:
-    """Return the cause of an answer without success.
+    """Return the cause of an unsuccessful answer.
 
     `credential` names what was sent ("the token of ..."), None if nothing was; `hint` says how to send one.
     """
@@ -110,7 +110,7 @@ def is_html_page(headers: Headers, body: bytes) -> bool:
 
 
 def not_json_message(headers: Headers, body: bytes, peer: Peer) -> str:
-    """Return the message for an answer of success that is not MLflow's."""
+    """Return the message for a successful answer that is not MLflow's."""
     page = "an HTML page came, as a login or a captive portal sends it: " if is_html_page(headers, body) else ""
     return f"{page}the answer is not a JSON object; check that MLflow itself is at {peer.uri}"
 

@@ -31,7 +31,7 @@ def model_digest(files: Iterable[FileEntry]) -> str:
 
 
 def directory_digest(directory: Path) -> str:
-    """Return the digest of a model's files, all of which are read. Raises OSError."""
+    """Read all files of a model, and return their digest. Raises OSError."""
     return model_digest(_entry(path, directory) for path in directory.rglob("*") if path.is_file())
 
 

@@ -15,7 +15,9 @@ REGISTRY: Final = re.compile(
 )
 COMPONENT: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-PROJECT_FIELD: Final = "{project_id}"  # stands for the project's id in a repository that projects share a pattern of
+PROJECT_FIELD: Final = (
+    "{project_id}"  # replaced by the project's id, in a pattern of the repositories of several projects
+)
 LONGEST_REPOSITORY: Final = 255  # characters, as registries and containerd limit it
 
 
@@ -54,7 +56,7 @@ class ImageReference:
         return replace(self, tag=tag, digest=None)
 
     def pinned(self, digest: str) -> "ImageReference":
-        """Return the reference by a digest alone, which names the same image for ever."""
+        """Return the reference by a digest alone, which always names the same image."""
         return replace(self, tag=None, digest=digest)
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ def timestamp(seconds: float) -> str:
 
 @lru_cache(1)
 def _second(whole: int) -> str:
-    """Return the part that all lines of one second share, of which a busy server writes thousands."""
+    """Return the part that all lines of one second share: a busy server writes thousands of them."""
     return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 

@@ -196,7 +196,7 @@ def _tls(error: BaseException, peer: Peer) -> Cause | None:
         fault = f"{peer}: the connection was closed in the middle of TLS; {IF_CERTIFICATE_NEEDED}"
         return Cause(sentence=fault, exit_code=ExitCode.UNAVAILABLE, temporary=True, unclear=True)
     if "HANDSHAKE" in reason or "CIPHER" in reason:
-        # TLS 1.2 has one alert for a missing certificate and for ciphers of which none is common.
+        # TLS 1.2 has the same alert for a missing certificate and for two sides without a common cipher.
         fault = f"the two sides do not agree on TLS; {IF_CERTIFICATE_NEEDED}"
         return Cause(sentence=f"{peer}: {fault} ({reason})", exit_code=ExitCode.INVALID_INPUT)
     fault = reason or _text_of(error)

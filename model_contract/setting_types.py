@@ -31,7 +31,7 @@ def optional(read: Callable[[str], Value]) -> Callable[[str], Value | None]:
 
 
 def one_of(choices: type[StrEnum] | tuple[str, ...]) -> Callable[[str], Any]:
-    """Return the type whose values are the members of an enumeration, or some words."""
+    """Return the type of a setting that is a member of an enumeration, or one of these words."""
 
     def read(text: str) -> str:
         if isinstance(choices, tuple):

@@ -1,6 +1,6 @@
 """Settings of an application: each one is declared once, as a field of a frozen dataclass.
 
-The webhook, the runtime and the gate declare theirs with `setting`. The variable, the option of the command line, the
+The webhook, the runtime and the gate declare settings with `setting`. The variable, the command line's option, the
 default, the check of a value and the tables of the documentation all come from that declaration; `setting_types` has
 the types that several applications use. A setting never holds a secret: it names a file, which is read as a `Secret`.
 But a person may write one into a setting of that kind, or into an address, so no error shows the value of a setting
@@ -51,7 +51,7 @@ class Setting:
     secret: bool  # no error shows a value, which may be a token, a password, a key, or an address with one
 
     def value_of(self, text: str, key: str) -> Any:
-        """Return the value that `text` stands for. Raises SettingError with `key`, the source of the text."""
+        """Read the value from `text`. Raises SettingError with `key`, the source of the text."""
         try:
             return self.read(text)
         except ValueError as error:

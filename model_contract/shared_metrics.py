@@ -60,7 +60,7 @@ class SharedMetrics:
         return row
 
     def leave(self, worker: int) -> None:
-        """Free the row of a worker that has ended, whose counts stay."""
+        """Free the row of a worker that has ended. Its counts stay."""
         self._taken.pop(worker, None)
 
     def row(self, number: int) -> "memoryview[float]":

@@ -1,8 +1,8 @@
 """Service tokens: opaque, of one project and one purpose.
 
-The format is `dmg1_<p or r>_<project id>_<43 characters>_<6 of a check sum>`: p is promote, r is pull.
+The format is `dmg1_<p or r>_<project id>_<43 characters>_<6 of a checksum>`: p is promote, r is pull.
 
-The prefix is for scanners that look for leaked secrets; the check sum tells a mistyped token from an unknown one.
+The prefix is for scanners that look for leaked secrets; the checksum tells a mistyped token from an unknown one.
 Neither proves anything: a token is valid if the Secret holds it, and is compared as a whole.
 """
 
@@ -64,7 +64,7 @@ def new_token(project_id: str, purpose: Purpose) -> Token:
         raise TokenError(f"{project_id!r:.40} is not a project id, which has {PROJECT_ID_FORM}")
     random = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
     body = f"{TOKEN_PREFIX}{purpose.letter}_{project_id}_{random}"
-    return Token(project_id=project_id, purpose=purpose, value=Secret(f"{body}_{check_sum(body)}"))
+    return Token(project_id=project_id, purpose=purpose, value=Secret(f"{body}_{checksum(body)}"))
 
 
 def parse_token(text: str) -> Token:
@@ -73,13 +73,13 @@ def parse_token(text: str) -> Token:
     if not found:
         raise TokenError("this is not a service token: it does not begin with dmg1_, or is incomplete")
     body, letter, project_id, summed = found.groups()
-    if not hmac.compare_digest(check_sum(body), summed):
-        raise TokenError("this service token has a wrong check sum: it was mistyped, or is incomplete")
+    if not hmac.compare_digest(checksum(body), summed):
+        raise TokenError("this service token has a wrong checksum: it was mistyped, or is incomplete")
     purpose = next(purpose for purpose in Purpose if purpose.letter == letter)
     return Token(project_id=project_id, purpose=purpose, value=Secret(text))
 
 
-def check_sum(body: str) -> str:
+def checksum(body: str) -> str:
     """Return the CRC-32 of the text as six characters."""
     number, characters = zlib.crc32(body.encode()), []
     for _ in range(SUM_CHARACTERS):

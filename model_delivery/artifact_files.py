@@ -161,7 +161,7 @@ class ArtifactFiles:
 
 
 def _refusal(what: str, answer: Answer) -> DeliveryError:
-    """Return the error for a store's answer without success."""
+    """Return the error for an unsuccessful answer of a store."""
     code = CODE.search(answer.beginning(LONGEST_ERROR_BODY))
     said = f"{what}: the object store answers {answer.status}" + (f" {code[1].decode()}" if code else "")
     if answer.status in REFUSED:

@@ -80,7 +80,7 @@ def _storage(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
 
 
 def _summary(result: FetchResult, began: float, options: argparse.Namespace, **model: str) -> str:
-    """Return the last line of a fetch, whose figures go into the termination log too; `model` names the model."""
+    """Return the last line of a fetch, and write it to the termination log too. `model` names the model."""
     seconds = time.monotonic() - began
     summary = {
         "way": result.way,

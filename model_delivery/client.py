@@ -29,12 +29,12 @@ Parsed = TypeVar("Parsed")
 CONNECT_TIMEOUT: Final = 10.0
 USABLE: Final = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 LONGEST_JSON: Final = 8 << 20  # a run with 1,000 parameters of 6,000 characters; parsed, at most 25 times as much
-LONGEST_ERROR_BODY: Final = 1 << 16  # of an answer without success
+LONGEST_ERROR_BODY: Final = 1 << 16  # of an unsuccessful answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """`what` names the wanted thing in an error; `target` is path and query below the tracking URI."""
+    """A request. `what` names it in an error; `target` is path and query below the tracking URI."""
 
     what: str
     target: str
@@ -98,7 +98,7 @@ class Client:
         headers: Mapping[str, str],
         refusal: Callable[[str, Answer], DeliveryError] | None = None,
     ) -> Iterator[Answer]:
-        """Yield an answer of success, or one that the wanted range does not exist.
+        """Yield a successful answer, or one that says that the range does not exist.
 
         Raises DeliveryError for others: what `refusal` returns, or the error for an answer of MLflow.
         """

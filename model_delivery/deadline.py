@@ -56,9 +56,9 @@ class Limits:
     longest_retry_after: float = 300
 
     def wait_after(self, attempt: int, *, asked: float | None, chance: float) -> float:
-        """Return the seconds to wait; `asked` is what the server wants, `chance` a number from 0 to 1.
+        """Return the seconds to wait. `asked` is the wait that the server asks for, `chance` a number from 0 to 1.
 
-        The wait doubles with each attempt and is spread evenly, so that replicas do not come back together.
+        The wait doubles with each attempt and is spread evenly, so that replicas do not retry at the same time.
         """
         ceiling = min(self.longest_wait, self.first_wait * 2.0 ** min(attempt, 64))
         return max(self.first_wait + (ceiling - self.first_wait) * chance, asked or 0)
@@ -86,12 +86,12 @@ class Deadline:
         with self._lock:
             self._received += received
 
-    def find(self, found: int) -> None:
+    def count_found(self, found: int) -> None:
         """Count bytes of files that an earlier run has left."""
         with self._lock:
             self._found += found
 
-    def look(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Return the state of the transfer."""
         with self._lock:
             received, found = self._received, self._found

@@ -1,4 +1,4 @@
-"""Files brought to the disk: large ones beside their transfer, and all of them before the rename."""
+"""Writing of files to the disk: large ones during their transfer, and all of them before the rename."""
 
 import ctypes
 import errno
@@ -19,7 +19,7 @@ AT_A_TIME: Final = 16  # files; the file system writes their entries in its jour
 
 
 class Writeback:
-    """Writes what has arrived of files to the disk, in a thread of its own, so that little is left for the end."""
+    """A thread that writes files to the disk while they arrive, so that little is left to write at the end."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)

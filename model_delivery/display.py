@@ -14,15 +14,15 @@ from model_delivery.deadline import Snapshot
 LINE_SECONDS: Final = 5.0
 BAR_SECONDS: Final = 0.1
 
-Look = Callable[[], Snapshot]
+TakeSnapshot = Callable[[], Snapshot]
 
 
 @contextmanager
-def displayed(look: Look) -> Iterator[None]:
-    """Show what `look` returns until the block ends."""
+def progress_shown(snapshot: TakeSnapshot) -> Iterator[None]:
+    """Show the progress that `snapshot` returns until the block ends."""
     ended = threading.Event()
     rich = _rich_progress() if sys.stderr.isatty() else None
-    show = (lambda: _show_bar(rich, look, ended)) if rich else (lambda: _write_lines(look, ended))
+    show = (lambda: _show_bar(rich, snapshot, ended)) if rich else (lambda: _write_lines(snapshot, ended))
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
     try:
@@ -43,19 +43,19 @@ def progress_line(found: Snapshot) -> str:
     return json.dumps({"fetching": {name: value for name, value in values.items() if value is not None}})
 
 
-def _write_lines(look: Look, ended: threading.Event) -> None:
+def _write_lines(snapshot: TakeSnapshot, ended: threading.Event) -> None:
     while not ended.wait(LINE_SECONDS):
-        sys.stderr.write(f"{progress_line(look())}\n")
+        sys.stderr.write(f"{progress_line(snapshot())}\n")
         sys.stderr.flush()
 
 
-def _show_bar(rich: ModuleType, look: Look, ended: threading.Event) -> None:
+def _show_bar(rich: ModuleType, snapshot: TakeSnapshot, ended: threading.Event) -> None:
     columns = (rich.BarColumn(), rich.DownloadColumn(), rich.TransferSpeedColumn(), rich.TimeRemainingColumn())
     with rich.Progress(*columns, console=importlib.import_module("rich.console").Console(stderr=True)) as progress:
-        bar = progress.add_task("fetching", total=look().expected or None)
+        bar = progress.add_task("fetching", total=snapshot().expected or None)
         while not ended.wait(BAR_SECONDS):
-            progress.update(bar, completed=look().bytes)
-        progress.update(bar, completed=look().bytes)
+            progress.update(bar, completed=snapshot().bytes)
+        progress.update(bar, completed=snapshot().bytes)
 
 
 def _rich_progress() -> ModuleType | None:

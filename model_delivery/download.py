@@ -11,7 +11,7 @@ from model_contract.names import TAG_DIGEST
 from model_delivery.artifact_files import ArtifactFiles
 from model_delivery.client import Client
 from model_delivery.deadline import Deadline, Limits
-from model_delivery.display import displayed
+from model_delivery.display import progress_shown
 from model_delivery.errors import NoSpaceError, PreconditionError
 from model_delivery.listed_model import ListedModel, check_space
 from model_delivery.log import log
@@ -56,7 +56,7 @@ def mlflow_artifacts(upstream: Upstream, deadline: Deadline) -> Iterator[tuple[M
 
 @contextmanager
 def stopped_by_errors(api: MlflowApi, deadline: Deadline) -> Iterator[None]:
-    """End the listings of other directories, which run beside, when an error leaves the block."""
+    """End the listings of other directories, which run in other threads, when an error leaves the block."""
     try:
         yield
     except BaseException:
@@ -65,11 +65,11 @@ def stopped_by_errors(api: MlflowApi, deadline: Deadline) -> Iterator[None]:
         raise
 
 
-def check_ready(version: Version, said: str) -> None:
-    """Raise PreconditionError if the version is not registered to its end; `said` names it."""
+def check_ready(version: Version, title: str) -> None:
+    """Raise PreconditionError if the version is not registered completely; `title` names it."""
     if version.status != "READY":
         raise PreconditionError(
-            f"{said} is {version.status}, not READY; wait for its registration, or register it again"
+            f"{title} is {version.status}, not READY; wait for its registration, or register it again"
         )
 
 
@@ -96,7 +96,7 @@ def download(
     try:
         for directory in listed.directories:
             (partial.model / directory).mkdir(parents=True, exist_ok=True)
-        with displayed(deadline.look):
+        with progress_shown(deadline.snapshot):
             return transfer.run()
     except (OSError, NoSpaceError) as error:
         if isinstance(error, NoSpaceError) or isinstance(store_error(error), NoSpaceError):

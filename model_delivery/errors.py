@@ -1,4 +1,4 @@
-"""Errors of the delivery: one class for each exit code, and one for errors that another try may get over."""
+"""Errors of the delivery: one class for each exit code, and one for errors that are retried."""
 
 from typing import Final
 
@@ -67,7 +67,7 @@ class SyncError(DeliveryError):
 
 
 class TransientError(UnavailableError):
-    """Another try may help. `retry_after` is the server's wish, in seconds; `exit_code` is for the last try."""
+    """A retry may succeed. `retry_after` is the wait that the server asks for; `exit_code` is that of the last try."""
 
     def __init__(self, message: str, *, retry_after: float | None = None, exit_code: ExitCode | None = None) -> None:
         super().__init__(message)

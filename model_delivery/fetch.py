@@ -97,11 +97,11 @@ def _download(request: FetchRequest, upstream: Upstream, partial: PartialModel, 
 
 def _checked_version(api: MlflowApi, model: ModelRef) -> Version:
     version = api.version(model.name, model.version)
-    said = f"version {model.version} of model {model.name!r}"
-    check_ready(version, said)
+    title = f"version {model.version} of model {model.name!r}"
+    check_ready(version, title)
     if version.run_id and version.run_id != model.run_id:
         raise PreconditionError(
-            f"{said} belongs to run {version.run_id}, not to {model.run_id}; set {RUN_ID} to the version's run"
+            f"{title} belongs to run {version.run_id}, not to {model.run_id}; set {RUN_ID} to the version's run"
         )
     return version
 

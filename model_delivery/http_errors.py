@@ -1,4 +1,4 @@
-"""Errors of HTTP: of the network, and of an answer without success."""
+"""Errors of HTTP: of the network, and of an unsuccessful answer."""
 
 import http.client
 from collections.abc import Iterator

@@ -44,7 +44,7 @@ def parse_listing(content: Iterable[bytes]) -> Listing:
 
 
 class _JsonReader:
-    """Reads JSON values from a text of which only a window is in memory."""
+    """Reads JSON values from a text, and keeps only a part of the text in memory."""
 
     def __init__(self, content: Iterable[bytes]) -> None:
         self._content = iter(content)

@@ -36,8 +36,8 @@ TRIES: Final = 2
 PREPARED_WITHIN: Final = 60.0  # seconds; a slow store takes some to list 10,000 files
 
 
-class Preparation(Deadline):
-    """The limits of all that comes before the files: `seconds` for each answer, and PREPARED_WITHIN for everything."""
+class PreparationDeadline(Deadline):
+    """The limits of all requests before the files: `seconds` for each answer, and PREPARED_WITHIN for all of them."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(Limits(deadline=max(seconds, PREPARED_WITHIN), stall=seconds, tries=TRIES))
@@ -46,8 +46,8 @@ class Preparation(Deadline):
         return f"the answers before the first file, such as the model's listing, took {self.limits.deadline:g} s"
 
 
-class Window(Preparation):
-    """The limits of one transfer that is measured: it ends so many seconds after its beginning, or after the bytes."""
+class TransferDeadline(PreparationDeadline):
+    """The limits of one measured transfer, which ends after `seconds` or after `most` bytes."""
 
     def __init__(self, seconds: float, most: int) -> None:
         super().__init__(seconds)
@@ -62,18 +62,18 @@ class Window(Preparation):
 
     def count(self, received: int) -> None:
         super().count(received)
-        if self.look().bytes >= self._most:
+        if self.snapshot().bytes >= self._most:
             self.stop()
 
     @property
     def is_over(self) -> bool:
-        found = self.look()
+        found = self.snapshot()
         return self._begun and (found.bytes >= self._most or found.seconds >= self._seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """The model that is fetched for a measurement, its server, and the bounds of each way."""
+class MeasurementRequest:
+    """A model to fetch for a measurement, its server, and the bounds of each way."""
 
     name: str
     version: str
@@ -84,18 +84,18 @@ class Subject:
     parallel: int = 8
 
 
-Way = Callable[[Subject, Path, Window], None]
+Way = Callable[[MeasurementRequest, Path, TransferDeadline], None]
 
 
-def measure(subject: Subject) -> Figures:
+def measure(request: MeasurementRequest) -> Figures:
     """Return all figures. Raises DeliveryError if MLflow cannot be reached, or the caller may not read the model."""
-    deadline = Preparation(subject.seconds)
-    with mlflow_artifacts(subject.upstream, deadline) as (api, artifacts):
-        with closing(_client(subject, deadline)) as client:
+    deadline = PreparationDeadline(request.seconds)
+    with mlflow_artifacts(request.upstream, deadline) as (api, artifacts):
+        with closing(_client(request, deadline)) as client:
             connection = _median(client.connect)
             gate = _gate(client)
             mlflow = _median(lambda: _ask(client, MLFLOW_PROBE))
-        listed = _listed(api, artifacts, subject)
+        listed = _listed(api, artifacts, request)
         direct = is_store_address(listed.source)
         listing = _median(lambda: artifacts.stores.files(listed.source) if direct else api.list(listed.source))
         root = {file.path.partition("/")[0] for file in listed.files}
@@ -105,24 +105,24 @@ def measure(subject: Subject) -> Figures:
         mlflow=mlflow,
         listing=listing,
         listed=len(listed.files if direct else root),
-        disk=_disk(subject.directory),
+        disk=_disk(request.directory),
         model_bytes=listed.known_bytes,
-        ways={name: _rate(way, subject) for name, way in (WAYS_TO_ADDRESS if direct else WAYS).items()},
+        ways={name: _rate(way, request) for name, way in (WAYS_TO_ADDRESS if direct else WAYS).items()},
     )
 
 
-def _proxy(subject: Subject, place: Path, window: Window) -> None:
-    _transfer(subject, replace(subject.upstream, presigned=PresignedHosts()), place, window, smallest=0)
+def _proxy(request: MeasurementRequest, place: Path, deadline: TransferDeadline) -> None:
+    _transfer(request, replace(request.upstream, presigned=PresignedHosts()), place, deadline, smallest=0)
 
 
-def _object_store(subject: Subject, place: Path, window: Window) -> None:
-    _transfer(subject, subject.upstream, place, window, smallest=0)
+def _object_store(request: MeasurementRequest, place: Path, deadline: TransferDeadline) -> None:
+    _transfer(request, request.upstream, place, deadline, smallest=0)
 
 
-def _presigned(subject: Subject, place: Path, window: Window) -> None:
-    if not subject.upstream.presigned.allowed:
+def _presigned(request: MeasurementRequest, place: Path, deadline: TransferDeadline) -> None:
+    if not request.upstream.presigned.allowed:
         raise InvalidInputError(f"{PRESIGNED_HOSTS} is not set")
-    _transfer(subject, subject.upstream, place, window, smallest=DIRECT)
+    _transfer(request, request.upstream, place, deadline, smallest=DIRECT)
 
 
 # A further way is a function that brings files into a directory and counts their bytes, and its entry.
@@ -130,16 +130,16 @@ WAYS: Final[Mapping[str, Way]] = {PROXY: _proxy, PRESIGNED: _presigned}
 WAYS_TO_ADDRESS: Final[Mapping[str, Way]] = {OBJECT_STORE: _object_store}
 
 
-def _rate(way: Way, subject: Subject) -> Rate:
-    window = Window(subject.seconds, subject.most_bytes)
+def _rate(way: Way, request: MeasurementRequest) -> Rate:
+    deadline = TransferDeadline(request.seconds, request.most_bytes)
     try:
-        with tempfile.TemporaryDirectory(prefix=".model-api-doctor-", dir=subject.directory) as place:
+        with tempfile.TemporaryDirectory(prefix=".model-api-doctor-", dir=request.directory) as place:
             try:
-                way(subject, Path(place), window)
+                way(request, Path(place), deadline)
             except UnavailableError:
-                if not window.is_over:
+                if not deadline.is_over:
                     raise
-            found = window.look()
+            found = deadline.snapshot()
     except DeliveryError as error:
         return Rate(fault=str(error))
     except OSError as error:
@@ -147,9 +147,11 @@ def _rate(way: Way, subject: Subject) -> Rate:
     return Rate(bytes=found.bytes, seconds=found.seconds)
 
 
-def _transfer(subject: Subject, upstream: Upstream, place: Path, window: Window, *, smallest: int) -> None:
-    with mlflow_artifacts(upstream, window) as (api, artifacts):
-        listed = _listed(api, artifacts, subject)
+def _transfer(
+    request: MeasurementRequest, upstream: Upstream, place: Path, deadline: TransferDeadline, *, smallest: int
+) -> None:
+    with mlflow_artifacts(upstream, deadline) as (api, artifacts):
+        listed = _listed(api, artifacts, request)
         files = tuple(file for file in listed.files if (file.size or 0) >= smallest)
         if not files:
             raise PreconditionError(
@@ -161,26 +163,26 @@ def _transfer(subject: Subject, upstream: Upstream, place: Path, window: Window,
         partial = PartialModel(directory=place / "partial")
         partial.model.mkdir(parents=True)
         wanted = replace(listed, files=files)
-        window.begin()
+        deadline.begin()
         Transfer(
             files=artifacts,
             listed=wanted,
             partial=partial,
             progress=Progress.start(partial.progress, fingerprint(wanted)),
-            deadline=window,
+            deadline=deadline,
             max_bytes=None,
-            parallel=subject.parallel,
+            parallel=request.parallel,
         ).run()
         if smallest and artifacts.way != PRESIGNED:
             raise PreconditionError("the object store did not give the files: the log says why")
 
 
-def _listed(api: MlflowApi, artifacts: ArtifactFiles, subject: Subject) -> ListedModel:
-    return find_model(*artifacts_of(api, subject.name, subject.version, stores=artifacts.stores))
+def _listed(api: MlflowApi, artifacts: ArtifactFiles, request: MeasurementRequest) -> ListedModel:
+    return find_model(*artifacts_of(api, request.name, request.version, stores=artifacts.stores))
 
 
-def _client(subject: Subject, deadline: Deadline) -> Client:
-    upstream = subject.upstream
+def _client(request: MeasurementRequest, deadline: Deadline) -> Client:
+    upstream = request.upstream
     return Client(upstream.uri, credential=None, proxy=upstream.proxy, deadline=deadline, tls=upstream.tls)
 
 

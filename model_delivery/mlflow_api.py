@@ -22,7 +22,7 @@ SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # comes through a JSON escape
 MOST_SHOWN: Final = 20  # aliases in an error
 PRESIGNED = "/api/2.0/mlflow-artifacts/presigned"
 MOST_VERSIONS = 100  # of one run
-PAGE = 200  # models or versions in one answer, whose descriptions and tags may be long
+PAGE = 200  # models or versions in one answer: their descriptions and tags may be long
 STABLE = "creation_timestamp ASC"  # pages do not overlap if a version changes meanwhile
 QUOTABLE: Final = re.compile(r"[^'\"\\`%\x00-\x1f\x7f]+")  # means itself between single quotes of a filter
 

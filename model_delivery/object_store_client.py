@@ -130,8 +130,8 @@ class Bucket:
     def _stream(self) -> Iterator[None]:
         """Take one of the STREAMS for the block.
 
-        A thread that has just left one cannot take it before the next that waits, who holds the lock: the first range
-        of a file would otherwise wait until all others are there, and nothing of the file be hashed meanwhile.
+        A thread that has just freed a stream cannot take it before a thread that waits. Otherwise the first range of a
+        file could wait until all others are there, and nothing of the file could be hashed before.
         """
         with self._next:
             self._streams.acquire()
@@ -251,7 +251,7 @@ def _bare(tag: str | None) -> str:
 
 @contextmanager
 def _errors(what: str, *, gone: str = FILES_GONE) -> Iterator[None]:
-    """Raise a DeliveryError for an error of obstore in the block, without its text. `gone` is what a 404 calls for."""
+    """Raise a DeliveryError for an error of obstore in the block, without its text. `gone` is the advice for a 404."""
     try:
         yield
     except (BaseError, FileNotFoundError, ValueError, OSError) as error:

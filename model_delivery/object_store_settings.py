@@ -1,4 +1,4 @@
-"""Object stores that may be read directly, and credentials for them: MODEL_API_OBJECT_STORES and its neighbour.
+"""Object stores that may be read directly (MODEL_API_OBJECT_STORES), and the directory with credentials for them.
 
 The credentials are those of the cluster's admin. Without the directory, obstore takes them from the variables of the
 store's own clients, or from the identity of the pod.

@@ -95,7 +95,7 @@ class Progress:
         self._etags[file], self._ranges[file] = etag, {}
         self._append({"file": file, "etag": etag, "ranges": True})
 
-    def arrive(self, file: str, begin: int, received: int) -> None:
+    def record_received(self, file: str, begin: int, received: int) -> None:
         """Record that so many bytes of the range that begins at `begin` are in the file."""
         self._append({"file": file, "range": begin, "received": received})
 

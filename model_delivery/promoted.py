@@ -21,7 +21,7 @@ class PromotedVersion:
     user: str
 
     @property
-    def said(self) -> str:
+    def title(self) -> str:
         return f"version {self.version} of model {self.name!r}"
 
     def ref(self, owner: str | None) -> ModelRef:

@@ -13,7 +13,7 @@ from model_delivery.answer import CHUNK, Body
 from model_delivery.listed_model import ListedFile
 
 RANGE: Final = 16 << 20  # bytes: 64 requests for 1 GiB
-NOTED: Final = 1 << 20  # bytes of a range between two notes of its progress: a killed run repeats less than that
+RECORDED: Final = 1 << 20  # bytes of a range between two records of its progress: a killed run repeats less than that
 SMALLEST: Final = 2 * RANGE
 AHEAD: Final = 8 * RANGE  # bytes that are requested beyond what is hashed: a range for each of 8 connections
 
@@ -57,7 +57,7 @@ def in_ranges(size: int) -> list[Range]:
 
 
 class RangedFile:
-    """The state of one file, which its transfers share: what has come, what is hashed, and who is at work."""
+    """The state of one file, which its transfers share: the ranges that have arrived, are hashed, or are missing."""
 
     def __init__(self, file: ListedFile, target: Path, etag: str, received: Mapping[int, int]) -> None:
         """`etag` is that of every range; `received` says how many bytes of each are in the file, by its beginning."""
@@ -83,15 +83,15 @@ class RangedFile:
             yield part
 
     def ready(self) -> bool:
-        """Return False while the next range would only add to what waits to be hashed.
+        """Return False while a thread hashes, and AHEAD bytes or more are requested beyond what it has hashed.
 
-        Transfers take the processor from the thread that hashes, which would have the most left to do after them.
+        More transfers would take the processor from the thread that hashes, which ends last.
         """
         hashing = self._hashed in self._arrived and self._hashed >= self.missing[0].begin
         return not hashing or self._requested - self._hashed < AHEAD
 
-    def arrive(self, part: Range, hashed: Callable[[], None]) -> None:
-        """Note a range that is in the file, and hash what is whole from the beginning, unless another thread does.
+    def add_received(self, part: Range, hashed: Callable[[], None]) -> None:
+        """Add a range that is in the file. Hash the file up to the first missing range, unless another thread does.
 
         `hashed` is called after each range.
         """
@@ -108,8 +108,8 @@ class RangedFile:
                 self._hashed, self._hashing = following.end - left, False
             hashed()
 
-    def leave(self) -> bool:
-        """Note the end of the transfer of one range; True for the last one, when all is hashed or given up."""
+    def end_transfer(self) -> bool:
+        """Count the end of one range's transfer; return True for the last one, when all is hashed or given up."""
         with self._lock:
             self._left -= 1
             return self._left == 0
@@ -119,9 +119,9 @@ class RangedFile:
         return FileEntry(path=self.file.path, size=self._hashed, sha256=self._digest.hexdigest())
 
     def _next_to_hash(self) -> Range | None:
-        """Return the range to hash, and keep other threads from hashing meanwhile; None if there is none, or one does.
+        """Return the range to hash; None if there is none, or if another thread hashes one.
 
-        A thread that hashes looks again after each range, so that none is forgotten.
+        Only one thread hashes. It calls this again after each range, so that no range is forgotten.
         """
         with self._lock:
             if self._hashing or self._hashed not in self._arrived or self._hashed >= self.size:

@@ -21,7 +21,7 @@ REMOVED: Final = f"{PARTIAL_PREFIX}removed-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldModel:
+class StoredModel:
     """A model in the store with a readable manifest; `place` is its directory below the store."""
 
     store: Path
@@ -71,13 +71,13 @@ class HeldModel:
         remove(aside)
 
 
-def held_models(store: Path) -> Iterator[HeldModel]:
+def stored_models(store: Path) -> Iterator[StoredModel]:
     """Yield the models of the store. Anything else in it is left out: other files, links, what cannot be read."""
     for owner in _directories(store, MODEL_OWNER):
         for run in _directories(owner, RUN_ID):
             with suppress(OSError):
                 if manifest := readable_manifest(run):
-                    yield HeldModel(store=store, place=f"{owner.name}/{run.name}", manifest=manifest)
+                    yield StoredModel(store=store, place=f"{owner.name}/{run.name}", manifest=manifest)
 
 
 def remove_unfinished(store: Path) -> None:

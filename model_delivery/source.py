@@ -49,7 +49,7 @@ class ObjectStores(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Places:
-    """Artifacts by their place, each of which is listed once. Without `stores`, MLflow must serve them."""
+    """Artifacts by their place. Each place is listed once. Without `stores`, MLflow must serve the artifacts."""
 
     listed: List
     stores: ObjectStores | None
@@ -78,7 +78,7 @@ def artifact_path(registry: Registry, name: str, version: str) -> str:
     Raises InvalidInputError if MLflow does not serve the artifacts, or if its answers lead in a circle.
     """
     places = _Places(listed=registry.list, stores=None)
-    return _followed(registry, places, registry.download_uri(name, version), _said(name, version))
+    return _followed(registry, places, registry.download_uri(name, version), _title(name, version))
 
 
 def artifacts_of(
@@ -86,13 +86,13 @@ def artifacts_of(
 ) -> tuple[str, Iterator[ListedFile | EmptyDirectory]]:
     """Return that path, or an address in one of the `stores`, and every file and empty directory below it.
 
-    `source` is the version's if it is known: MLflow keeps another address beside it only for a version that is made
+    `source` is the version's if it is known: MLflow keeps a second address only for a version that is made
     from a model. Raises as above, and InvalidInputError if there are too many files or directories in each other, or if
     the server reads a name as another one.
     """
     places = _Places(listed=cache(registry.list), stores=stores)  # a run's directory is looked into on the way
     known = "" if source.startswith("models:") else source
-    place = _followed(registry, places, known or registry.download_uri(name, version), _said(name, version))
+    place = _followed(registry, places, known or registry.download_uri(name, version), _title(name, version))
     return place, places.files(place)
 
 
@@ -105,16 +105,16 @@ def artifacts_of_run(
     return found, places.files(found)
 
 
-def _said(name: str, version: str) -> str:
+def _title(name: str, version: str) -> str:
     return f"version {version} of model {name!r}"
 
 
-def _followed(registry: Registry, places: _Places, uri: str, said: str) -> str:
+def _followed(registry: Registry, places: _Places, uri: str, title: str) -> str:
     for _ in range(MOST_HOPS + 1):
         if (place := places.place(uri)) is not None:
             return place
         uri = _next(registry, places, uri)
-    raise InvalidInputError(f"the source of {said} leads from one model to another, more than {MOST_HOPS} times")
+    raise InvalidInputError(f"the source of {title} leads from one model to another, more than {MOST_HOPS} times")
 
 
 def proxied_path(uri: str) -> str | None:

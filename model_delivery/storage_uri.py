@@ -29,7 +29,7 @@ FORMS: Final = "mlflow://<name>/<version>, mlflow://<name>@<alias> or mlflow://r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionUri:
-    """A version of a registered model. `digest`: that its files must have."""
+    """A version of a registered model. Its files must have the `digest`, if there is one."""
 
     name: str
     version: str

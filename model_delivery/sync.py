@@ -1,4 +1,4 @@
-"""Keep a shared store in step with Staging and Production of several projects, beside pods that read it.
+"""Keep a shared store in step with Staging and Production of several projects, while pods read it.
 
 A model is fetched as `fetch` does it: one rename, and never again while it is whole. A model is removed if its manifest
 names a project that could be read, no sync of the grace saw a version of it promoted, and no workload names its run.
@@ -19,7 +19,7 @@ from model_delivery.errors import DeliveryError, NotFoundError, PreconditionErro
 from model_delivery.fetch import FetchRequest, fetch
 from model_delivery.log import log
 from model_delivery.promoted import PromotedVersion, promoted_of_model, promoted_of_project
-from model_delivery.retention import HeldModel, held_models, remove_unfinished
+from model_delivery.retention import StoredModel, remove_unfinished, stored_models
 from model_delivery.settings import Upstream
 from model_delivery.store import store_error
 
@@ -121,8 +121,8 @@ def _listed(project: Project, request: SyncRequest, result: SyncResult) -> Liste
 def _remove_expired(request: SyncRequest, listed: Sequence[Listed], result: SyncResult) -> None:
     now = datetime.now(UTC)
     of_project = {found.project.id: found for found in listed}
-    expired: list[HeldModel] = []
-    for model in held_models(request.store):
+    expired: list[StoredModel] = []
+    for model in stored_models(request.store):
         if found := of_project.get(model.manifest.project or ""):
             with _each(model, result):
                 if _is_promoted(model, found.versions):
@@ -139,7 +139,7 @@ def _remove_expired(request: SyncRequest, listed: Sequence[Listed], result: Sync
             _remove(request, model, of_project[model.manifest.project or ""].project, result)
 
 
-def _used(request: SyncRequest, expired: Sequence[HeldModel], result: SyncResult) -> set[str]:
+def _used(request: SyncRequest, expired: Sequence[StoredModel], result: SyncResult) -> set[str]:
     """Return the runs that a workload names, by one request for all; all of them if the workloads cannot be read."""
     runs = {model.run_id for model in expired}
     if not runs or request.used is None:
@@ -151,7 +151,7 @@ def _used(request: SyncRequest, expired: Sequence[HeldModel], result: SyncResult
         return runs
 
 
-def _remove(request: SyncRequest, model: HeldModel, project: Project, result: SyncResult) -> None:
+def _remove(request: SyncRequest, model: StoredModel, project: Project, result: SyncResult) -> None:
     """Remove a model, unless one of its versions was promoted since the listing."""
     deadline = Deadline(request.bounds.limits)
     with _each(model, result), model.locked(deadline):
@@ -164,7 +164,7 @@ def _remove(request: SyncRequest, model: HeldModel, project: Project, result: Sy
 
 
 @contextmanager
-def _each(model: HeldModel, result: SyncResult) -> Iterator[None]:
+def _each(model: StoredModel, result: SyncResult) -> Iterator[None]:
     """Make an error of the block a failure of this model: the others are marked and removed nevertheless."""
     try:
         yield
@@ -179,7 +179,7 @@ def _promoted(project: Project, deadline: Deadline) -> tuple[PromotedVersion, ..
         return tuple(promoted_of_project(api, project.id))
 
 
-def _is_promoted(model: HeldModel, versions: Sequence[PromotedVersion]) -> bool:
+def _is_promoted(model: StoredModel, versions: Sequence[PromotedVersion]) -> bool:
     """Return True if a promoted version has these files: the manifest names it, or it is of the same run."""
     named = {(ref.name, ref.version) for ref in model.manifest.models}
     return any((found.name, found.version) in named or found.run_id == model.run_id for found in versions)
@@ -194,10 +194,10 @@ def _fetch(request: SyncRequest, project: Project, version: PromotedVersion, res
         found = fetch(model, project.upstream)
     except (DeliveryError, ContractError) as error:
         if isinstance(error, NotFoundError | PreconditionError) and _has_moved(request, project, version):
-            log(f"{version.said} was moved or deleted since the listing", project=project.id)
+            log(f"{version.title} was moved or deleted since the listing", project=project.id)
             result.moved += 1
             return
-        result.fail(f"{version.said} of project {project.id}", error)
+        result.fail(f"{version.title} of project {project.id}", error)
         result.failed += 1
         return
     if not found.fetched:

@@ -31,12 +31,12 @@ from model_delivery.file_checks import CHUNK, file_entry, regular_size
 from model_delivery.listed_model import ListedFile, ListedModel, byte_limit
 from model_delivery.log import log
 from model_delivery.progress import Progress
-from model_delivery.ranges import NOTED, SMALLEST, Range, RangedFile, strong
+from model_delivery.ranges import RECORDED, SMALLEST, Range, RangedFile, strong
 from model_delivery.store import PartialModel
-from model_delivery.work import Work
+from model_delivery.task_queue import TaskQueue
 
 RESERVED: Final = 1 << 20  # bytes of the smallest file whose blocks are reserved
-WRITTEN_BACK: Final = 16 << 20  # bytes of a file between two writes to the disk beside its transfer
+WRITTEN_BACK: Final = 16 << 20  # bytes of a file between two writes to the disk during its transfer
 FIRST_BYTE: Final = Range(begin=0, end=1)
 
 
@@ -51,7 +51,7 @@ class Transfer:
     deadline: Deadline
     max_bytes: int | None
     parallel: int
-    _work: Work = field(default_factory=lambda: Work([]), init=False)
+    _tasks: TaskQueue = field(default_factory=lambda: TaskQueue([]), init=False)
     _writeback: Writeback = field(default_factory=Writeback, init=False)
     _entries: list[FileEntry] = field(default_factory=list, init=False)
     _whole: set[str] = field(default_factory=set, init=False)  # files that the server did not send in ranges
@@ -61,8 +61,8 @@ class Transfer:
         largest_first = sorted(self.listed.files, key=lambda file: -(file.size or 0))
         for directory in {file.path.rpartition("/")[0] for file in largest_first}:
             (self.partial.model / directory).mkdir(parents=True, exist_ok=True)
-        self._work.add(partial(self._fetch, file) for file in largest_first)
-        self._work.run(threads=self.parallel, stop=self._stop)
+        self._tasks.add(partial(self._fetch, file) for file in largest_first)
+        self._tasks.run(threads=self.parallel, stop=self._stop)
         self._writeback.finish()
         return tuple(sorted(self._entries))
 
@@ -90,7 +90,7 @@ class Transfer:
         if received is not None and present is not None:
             return self._continue_ranges(file, target, received)
         if present is not None and present == file.size:
-            self.deadline.find(present)
+            self.deadline.count_found(present)
             return file_entry(self.partial.model, file.path)
         with self._checked_failure(file):
             try:
@@ -127,20 +127,20 @@ class Transfer:
 
     def _continue_ranges(self, file: ListedFile, target: Path, received: dict[int, int]) -> FileEntry | None:
         ranged = RangedFile(file, target, self.progress.etag(file.path) or "", received)
-        self.deadline.find(sum(ranged.received.values()))
+        self.deadline.count_found(sum(ranged.received.values()))
         if not ranged.missing:
             return file_entry(self.partial.model, file.path)
         self._add_ranges(ranged)
         return None
 
     def _add_ranges(self, ranged: RangedFile) -> None:
-        self._work.add((partial(self._fetch_range, ranged, part) for part in ranged.parts()), ranged.ready)
+        self._tasks.add((partial(self._fetch_range, ranged, part) for part in ranged.parts()), ranged.ready)
 
     def _fetch_range(self, ranged: RangedFile, part: Range) -> None:
         self.deadline.retrying(lambda: self._request_range(ranged, part), reached=lambda: ranged.received[part.begin])
         if not ranged.given_up:
-            ranged.arrive(part, self._work.look_again)
-        if ranged.leave():
+            ranged.add_received(part, self._tasks.recheck)
+        if ranged.end_transfer():
             self._end_ranges(ranged)
 
     def _request_range(self, ranged: RangedFile, part: Range) -> None:
@@ -156,7 +156,7 @@ class Transfer:
                 ranged.given_up = True
 
     def _receive_range(self, ranged: RangedFile, part: Range, answer: Body) -> None:
-        received = noted = ranged.received[part.begin]
+        received = recorded = ranged.received[part.begin]
         with ranged.target.open("r+b", buffering=0) as output:
             output.seek(part.begin + received)
             for chunk in answer.chunks():
@@ -167,9 +167,9 @@ class Transfer:
                 received += len(chunk)
                 ranged.received[part.begin] = received
                 self.deadline.count(len(chunk))
-                if received - noted >= NOTED or received == part.size:
-                    self.progress.arrive(ranged.file.path, part.begin, received)
-                    noted = received
+                if received - recorded >= RECORDED or received == part.size:
+                    self.progress.record_received(ranged.file.path, part.begin, received)
+                    recorded = received
         self._writeback.begin(ranged.target)
         if received < part.size:
             raise WrongSizeError(
@@ -177,7 +177,7 @@ class Transfer:
             )
 
     def _end_ranges(self, ranged: RangedFile) -> None:
-        """Take the file whose last range has ended, or fetch it in one piece if its ranges do not fit each other."""
+        """Finish a file after its last range, or fetch it in one piece if its ranges do not fit each other."""
         file = ranged.file
         if not ranged.given_up and (entry := ranged.entry()).size == file.size:
             self._entries.append(entry)
@@ -188,7 +188,7 @@ class Transfer:
         self._whole.add(file.path)
         ranged.target.unlink(missing_ok=True)
         self.progress.begin(file.path, None, file.size)
-        self._work.add([partial(self._fetch, file)])
+        self._tasks.add([partial(self._fetch, file)])
 
     def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[Body]:
         return self.files.open(f"{self.listed.source}/{file.path}", file, headers)

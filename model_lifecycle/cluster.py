@@ -94,7 +94,7 @@ class TokenSecret:
             except ApiError as error:
                 if error.status.code != CONFLICT:
                     raise
-                time.sleep(random.uniform(0.05, 0.3))  # noqa: S311  so that two do not meet again
+                time.sleep(random.uniform(0.05, 0.3))  # noqa: S311  so that two callers do not retry at the same time
         raise UnavailableError(f"{self.title} was changed by another caller {TRIES} times in a row; try again")
 
     def _write(self, make: Callable[[SecretData], SecretPatch]) -> None:

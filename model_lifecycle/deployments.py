@@ -177,7 +177,7 @@ class DominoDeploymentClient(BaseDeploymentClient):
         with mlflow_errors(), registry_of(tracking_uri()) as registry, domino_of() as rest:
             check_unsupported(None, endpoint)
             model, ids = deployed_model(registry, name)
-            published = model_apis(rest).look(ids.model_id or "", ids.model_version_id or "")
+            published = model_apis(rest).read_version(ids.model_id or "", ids.model_version_id or "")
             aliases = [alias for alias, number in model.aliases.items() if number == ids.version.version]
             return {
                 "name": model.name,
@@ -187,7 +187,7 @@ class DominoDeploymentClient(BaseDeploymentClient):
                 "flavor": FLAVOR,
                 "model_id": published.model_id,
                 "model_version_id": published.version_id,
-                "status": published.said,
+                "status": published.status_text,
                 "url": url_of(rest, ids),
             }
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while changes are made: the first one ends the work, whose caller then cleans up."""
+"""SIGINT and SIGTERM while changes are made: the first one ends the work, and the caller cleans up."""
 
 import signal
 import threading

@@ -109,7 +109,7 @@ class MlflowRest:
         return answer.content
 
     def not_mlflow(self) -> InvalidError:
-        """Return the error for an answer of success that is not MLflow's."""
+        """Return the error for a successful answer that is not MLflow's."""
         return InvalidError(not_json_message({}, b"", self._peer))
 
     def _authorized(self, request: httpx2.Request) -> httpx2.Request:
@@ -148,7 +148,7 @@ class MlflowRest:
                 cause = cause_of_failure(error, self._peer)
                 if last or not cause.temporary:
                     raise error_of(cause) from error
-            time.sleep(min(LONGEST_WAIT, max(asked or 0, random.uniform(0.1, 0.3) * 2**attempt)))  # noqa: S311  so that jobs do not come back together
+            time.sleep(min(LONGEST_WAIT, max(asked or 0, random.uniform(0.1, 0.3) * 2**attempt)))  # noqa: S311  so that jobs do not retry at the same time
         raise AssertionError("the last try returns or raises")
 
     def _checked(self, answer: Reply) -> Json:

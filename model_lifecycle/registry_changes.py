@@ -33,7 +33,7 @@ def confirmed_write(change: RegistryChange) -> None:
         except UnavailableError:
             if attempt == TRIES:
                 raise
-            time.sleep(min(LONGEST_WAIT, random.uniform(0.1, 0.3) * 2**attempt))  # noqa: S311  so that two do not meet again
+            time.sleep(min(LONGEST_WAIT, random.uniform(0.1, 0.3) * 2**attempt))  # noqa: S311  so that two callers do not retry at the same time
         else:
             return
 

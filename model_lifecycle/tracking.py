@@ -119,12 +119,12 @@ def project_variable(project_id: str) -> str:
 def check_project(token: Secret, project_id: str) -> None:
     """Raise NotAuthorisedError if a token names another project; a token of another format names none."""
     try:
-        said = parse_token(token.reveal()).project_id
+        named = parse_token(token.reveal()).project_id
     except TokenError:
         return
-    if said != project_id:
+    if named != project_id:
         raise NotAuthorisedError(
-            f"the token is of project {said}, and not of {project_id}: set {project_variable(project_id)}, or take one"
+            f"the token is of project {named}, and not of {project_id}: set {project_variable(project_id)}, or take one"
             " project with --only"
         )
 

@@ -1,4 +1,4 @@
-"""The protocols and the probes as one ASGI callable. It needs no framework: every page is a few bytes."""
+"""The protocols and the probes as one ASGI callable. It needs no framework: every answer of its own is a few bytes."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from serving_runtime.http.answer import (
 )
 from serving_runtime.http.body import Receive
 from serving_runtime.http.errors import (
-    ClientGoneError,
+    ClientDisconnectedError,
     HttpError,
     LoadingError,
     MethodError,
@@ -61,7 +61,7 @@ class Application:
         self._tracer = context.tracer
         self._log = AccessLog()
         self._served = context.loaded.served if context.loaded else None
-        self._pages: Mapping[str, Callable[[], Answer]] = {
+        self._endpoints: Mapping[str, Callable[[], Answer]] = {
             "/": self._index,
             "/ping": self._ping,
             "/health": self._ping,
@@ -76,7 +76,7 @@ class Application:
         stats = RequestStats()
         request = RequestHead.from_scope(scope)
         match = find(request.path)
-        quiet = request.path in self._pages or (match is not None and match.route.page is not None)
+        quiet = request.path in self._endpoints or (match is not None and match.route.endpoint is not None)
         if match:
             stats.protocol = match.route.protocol.name
         if not quiet:
@@ -88,7 +88,7 @@ class Application:
             answer = await self._answer(match, request, receive, stats)
             stats.sent = await self._send(request, answer, stats, send)
             stats.status = answer.status
-        except ClientGoneError as error:
+        except ClientDisconnectedError as error:
             self._metrics.refused_by(error)
         finally:
             stats.end()
@@ -105,7 +105,7 @@ class Application:
     async def _send(
         self, request: RequestHead, answer: Answer | StreamedAnswer, stats: RequestStats, send: Send
     ) -> int:
-        """Return the number of bytes of the body. Raises ClientGoneError."""
+        """Return the number of bytes of the body. Raises ClientDisconnectedError."""
         if isinstance(answer, StreamedAnswer):
             return await answer.send(send, headers=self._headers(request, stats, closed=False))
         await send_answer(
@@ -119,19 +119,19 @@ class Application:
     async def _answer(
         self, match: Match | None, request: RequestHead, receive: Receive, stats: RequestStats
     ) -> Answer | StreamedAnswer:
-        """Raises ClientGoneError."""
+        """Raises ClientDisconnectedError."""
         protocol = match.route.protocol if match else protocol_of_unknown_path(request.path)
         try:
             if self._tokens is not None:
                 self._tokens.expect(request.path, request.headers.get(b"authorization", b""))
-            return await self._by_route(match, request, receive, stats) if match else self._page(request)
+            return await self._by_route(match, request, receive, stats) if match else self._own_answer(request)
         except HttpError as error:
             self._metrics.refused_by(error)
             return http_error_answer(error, protocol)
         except ServingError as error:
             self._metrics.refused_by(error)
             return serving_error_answer(error, protocol)
-        except ClientGoneError:
+        except ClientDisconnectedError:
             raise
         except Exception:  # noqa: BLE001  the edge
             _log.exception("the server failed", extra={"fields": {"request_id": request.id}})
@@ -142,9 +142,9 @@ class Application:
     ) -> Answer | StreamedAnswer:
         if request.method not in match.route.methods:
             raise MethodError(", ".join(match.route.methods))
-        if match.route.page is not None:
+        if match.route.endpoint is not None:
             status = Status(ready=self._context.phase is Phase.READY, served=self._served)
-            return match.route.page.answer(status, match.path)
+            return match.route.endpoint.answer(status, match.path)
         return await self.prediction_handler().answer(match, request, receive, stats)
 
     def _headers(self, request: RequestHead, stats: RequestStats, *, closed: bool) -> Headers:
@@ -176,15 +176,15 @@ class Application:
             raise LoadingError
         return self._context.loaded
 
-    def _page(self, request: RequestHead) -> Answer:
-        if request.path not in self._pages:
+    def _own_answer(self, request: RequestHead) -> Answer:
+        if request.path not in self._endpoints:
             raise UnknownPathError
         if request.method not in {"GET", "HEAD"}:
             raise MethodError("GET, HEAD")
-        return self._pages[request.path]()
+        return self._endpoints[request.path]()
 
     def _index(self) -> Answer:
-        routes = [f"{route.method} {route.pattern}" for route in ROUTES] + [f"GET {path}" for path in self._pages]
+        routes = [f"{route.method} {route.pattern}" for route in ROUTES] + [f"GET {path}" for path in self._endpoints]
         # KServe's client of V1 takes the status for the server's liveness.
         return json_answer(
             {

@@ -136,7 +136,7 @@ class OutputError(ServingError):
 
 
 class RefusedByModelError(ServingError):
-    """The model's own code refused the input by an MlflowException, whose message its author wrote for the caller."""
+    """The model's own code refused the input by an MlflowException; its author wrote the message for the caller."""
 
     def __init__(self, message: str, *, status: int, error_code: str) -> None:
         super().__init__(message)

@@ -29,7 +29,7 @@ class ModelFunction:
     Raises ServingError if the input or the model is at fault, ContractError if the variables do not name a model. The
     text of a ServingError begins with the status and the code of the server's answer, such as `400
     INVALID_PARAMETER_VALUE`: Domino's harness may answer any exception with the status 500, and the text tells the
-    caller whose fault it is.
+    caller if the input or the server is at fault.
     """
 
     __name__ = "predict"

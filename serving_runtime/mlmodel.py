@@ -44,7 +44,7 @@ def read_metadata(directory: Path) -> Metadata:
             " with one"
         )
     try:
-        # MLflow writes beside the signature if it is that of a type hint.
+        # MLflow writes a second field if the signature is that of a type hint.
         signature = read_signature((document.get("signature") or {}) | {HINTED: document.get(HINTED)})
     except InvalidSignatureError as error:
         raise ModelLoadError(str(error)) from error

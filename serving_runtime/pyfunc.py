@@ -147,7 +147,7 @@ def _explained(error: Exception) -> ServingError:
 
 
 def _refused_by_mlflow(error: Any, status: int) -> ServingError:
-    """Return the error for a check of MLflow's own, whose message may hold the input."""
+    """Return the error for one of MLflow's own checks. MLflow's message may hold the input."""
     known = next((fault for start, fault in OWN_CHECKS.items() if error.message.startswith(start)), None)
     if known is None and status >= FIRST_OF_SERVER:
         return _failed(error)

@@ -63,7 +63,7 @@ def size(text: str) -> int:
     """Return a number of bytes, such as 100M."""
     parts = re.fullmatch(r"([1-9][0-9]{0,11})([KMG]?)", text)
     if parts is None:
-        raise ValueError('it must be a number of bytes, of which K, M and G are the powers of 1024, such as "100M"')
+        raise ValueError('it must be a number of bytes, or of K, M or G (powers of 1024), such as "100M"')
     return int(parts[1]) * UNITS[parts[2]]
 
 

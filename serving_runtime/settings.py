@@ -157,7 +157,10 @@ OPTIONS: Final = settings_of(ServeSettings, prefix=PREFIX)
 
 
 def read_settings(options: Mapping[str, str | None], environ: Mapping[str, str], *, cpus: float) -> ServeSettings:
-    """Return the settings: option > variable > default; an empty variable counts as unset. Raises SettingError."""
+    """Return the settings: option > variable > default; an empty variable counts as unset. Raises SettingError.
+
+    `cpus` is the number of processors from `process.cpus`, for the default of `workers`.
+    """
     computed = {
         "workers": str(max(1, min(int(cpus), MOST_WORKERS_BY_DEFAULT))),
         "drain_delay": DRAIN_DELAY_IN_KUBERNETES if environ.get("KUBERNETES_SERVICE_HOST") else "0",

@@ -44,7 +44,7 @@ class PartitionRowError(ServingError):
 def predict_udf(
     session: SparkSession, model_path: str | Path, *, result_type: str | None = None, problems: bool = False
 ) -> Any:
-    """Return a function of one struct column, whose fields are the model's columns.
+    """Return a function of one struct column. The fields of the struct are the model's columns.
 
     It returns the prediction; a struct of predictions if the model predicts several columns. `result_type` is needed
     if the signature does not name the outputs: `double`, or `label string, score double`. A row that cannot be scored

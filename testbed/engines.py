@@ -101,7 +101,7 @@ def has_each_row_once(output: Path, files: int) -> bool:
 
 
 def write_partitions(directory: Path) -> None:
-    """Write the rows of the first file, whose labels and counts are in the names of directories."""
+    """Write the rows of the first file, with their labels and counts in the names of directories."""
     for label, count in (("007", 3), ("8", 4)):
         place = directory / f"label={label}" / f"count={count}"
         place.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Python environments beside the project's own: full MLflow of several versions, whose pins the project must not have.
+"""Python environments apart from the project's own: full MLflow of several versions, with pins of its own.
 
 Each is made once from a committed list of versions and hashes, and kept in a cache folder named by the hash of that
 list. The cache also takes what full MLflow makes and tests need again in each run.

@@ -48,19 +48,25 @@ def main(directory: Path, *modules: str) -> NoReturn:
                     client = listener.accept()[0].detach()
                     clients.add(client)
                     selector.register(client, selectors.EVENT_READ)
-                elif key.fd not in clients:
+                elif key.fd in clients:
+                    _answer(key.fd, clients, selector, directory)
+                else:
                     selector.unregister(key.fd)
                     pid, end = key.data
                     _keep_end(key.fd, pid, directory / end)
-                elif line := _line(key.fd):
-                    with suppress(BrokenPipeError):  # a client that was killed
-                        os.write(key.fd, b"%d\n" % _start(json.loads(line), selector))
-                else:
-                    clients.remove(key.fd)
-                    if not clients:
-                        _end_if_unused(directory)
-                    selector.unregister(key.fd)
-                    os.close(key.fd)
+
+
+def _answer(client: int, clients: set[int], selector: selectors.BaseSelector, directory: Path) -> None:
+    """Start the program that a client asks for; forget a client that has closed its side."""
+    if line := _line(client):
+        with suppress(BrokenPipeError):  # a client that was killed
+            os.write(client, b"%d\n" % _start(json.loads(line), selector))
+        return
+    clients.remove(client)
+    if not clients:
+        _end_if_unused(directory)
+    selector.unregister(client)
+    os.close(client)
 
 
 def _line(client: int) -> bytes:
@@ -82,14 +88,14 @@ def _end_if_unused(directory: Path) -> None:
             os._exit(0)
 
 
-def _start(order: dict[str, Any], selector: selectors.BaseSelector) -> int:
+def _start(request: dict[str, Any], selector: selectors.BaseSelector) -> int:
     if not (pid := os.fork()):
         for key in list(selector.get_map().values()):
             if key.fd != LISTENER:  # whose place the program's standard input takes
                 os.close(key.fd)
         selector.close()
-        _run(order)
-    selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, order["end"]))
+        _run(request)
+    selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, request["end"]))
     return pid
 
 
@@ -101,24 +107,24 @@ def _keep_end(descriptor: int, pid: int, end: Path) -> None:
     unfinished.rename(end)
 
 
-def _run(order: dict[str, Any]) -> NoReturn:
+def _run(request: dict[str, Any]) -> NoReturn:
     os.setsid()
-    os.chdir(order["directory"])
+    os.chdir(request["directory"])
     os.environ.clear()
-    os.environ.update(order["environment"])
+    os.environ.update(request["environment"])
     time.tzset()
     appending = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     for descriptor, path, flags in (
-        (0, order["input"], os.O_RDONLY),
-        (1, order["output"], appending),
-        (2, order["errors"], appending),
+        (0, request["input"], os.O_RDONLY),
+        (1, request["output"], appending),
+        (2, request["errors"], appending),
     ):
         opened = os.open(path, flags, 0o600)
         os.dup2(opened, descriptor)
         os.close(opened)
     # The encoding is the one that the interpreter chose from the variables with which this process started, unless
     # https://docs.python.org/3/using/cmdline.html#envvar-PYTHONIOENCODING
-    encoding, _, handler = order["environment"].get("PYTHONIOENCODING", "").partition(":")
+    encoding, _, handler = request["environment"].get("PYTHONIOENCODING", "").partition(":")
     for_both = handler or ("strict" if encoding else sys.stdout.errors)
     streams = (
         (sys.stdin, "r", -1, for_both),
@@ -131,7 +137,7 @@ def _run(order: dict[str, Any]) -> NoReturn:
     )
     code = 1
     try:
-        code = _code_of(order["arguments"])
+        code = _code_of(request["arguments"])
         # The interpreter does this too when it ends; it also frees all memory, which takes longer.
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()

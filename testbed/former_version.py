@@ -1,4 +1,4 @@
-"""The version before this one, with its own files and its own environment, beside the version of this checkout.
+"""The version before this one, with its own files and its own environment, apart from the version of this checkout.
 
 Its files are in an archive beside this module, because a clone may have no history. `make former` writes the archive.
 The environment is made once, and kept in the user's cache.

@@ -17,7 +17,7 @@ MODELS: Final = "/mnt/models"
 VOLUME: Final = "kserve-provision-location"
 PLACEHOLDER: Final = re.compile(r"\{\{\s*\.Name\s*\}\}")
 TAG: Final = re.compile(r":[\w.\-_]*$")
-# Of a container, what the model of an InferenceService may set beside its arguments.
+# Fields of a container that the model of an InferenceService may set, in addition to its arguments.
 OVERRIDES: Final = ("image", "resources", "securityContext", "startupProbe", "readinessProbe", "livenessProbe")
 
 

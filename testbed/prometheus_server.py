@@ -133,7 +133,7 @@ def prometheus_server(
 ) -> Iterator[Prometheus]:
     """Run a Prometheus with rules by the names of their groups for the length of a block; `folder` takes its files.
 
-    `others` are scrape configurations beside that of its targets.
+    `others` are scrape configurations in addition to that of its targets.
     """
     targets, port = folder / "targets.json", free_port()
     targets.write_text("[]")

@@ -1,4 +1,4 @@
-"""A streaming reverse proxy in front of a real server, whose rules see a request first and may answer it."""
+"""A streaming reverse proxy in front of a real server. Its rules see a request first, and may answer it."""
 
 import http.client
 import ssl

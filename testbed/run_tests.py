@@ -121,7 +121,7 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
     adopt()
     run_all(runs)
     for folder, run in zip(folders, runs[1:], strict=False):
-        say(f"\n{folder}, beside them:\n".encode() + run.output)
+        say(f"\n{folder}, at the same time:\n".encode() + run.output)
     # A folder may hold no tests on this machine; a path or a name that ARGS names may not.
     codes = [run.code for run in runs if run.code != NO_TESTS or (run.live and not full)]
     if full and runs[0].counts["skipped"]:

@@ -1,4 +1,4 @@
-"""An S3 server on this machine, whose buckets are directories: versitygw, compiled from its Go module."""
+"""An S3 server on this machine with directories as buckets: versitygw, compiled from its Go module."""
 
 import os
 from collections.abc import Iterator, Mapping

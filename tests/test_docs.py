@@ -145,7 +145,7 @@ def test_page_of_security_names_the_tests_of_its_promises() -> None:
 
 def test_every_row_of_the_page_of_compatibility_names_a_test() -> None:
     page = (ROOT / "docs" / "reference" / "compatibility.md").read_text()
-    _, _, shown = page.partition("## Versions beside each other")
+    _, _, shown = page.partition("## Versions that work together")
     rows = [line for line in shown.splitlines() if line.startswith("| ") and not line.endswith("| shown by |")]
 
     assert len(rows) > 25

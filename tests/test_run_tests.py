@@ -44,7 +44,7 @@ def test_all_runs_are_counted_in_the_last_line(tmp_path: Path) -> None:
     assert " 4 passed in " in done.stdout.splitlines()[-1]
     assert (
         done.stdout.index("2 passed in")
-        < done.stdout.index("tests/apart, beside them:")
+        < done.stdout.index("tests/apart, at the same time:")
         < done.stdout.index("1 passed in")
     )
     assert "TOTAL" not in done.stdout

@@ -40,7 +40,7 @@ class AuditLog:
         self._torn = False
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="audit")
         if self._regular:
-            self._mend()
+            self._repair_last_line()
 
     async def write(self, *, durable: bool = False, **fields: Any) -> None:
         """Write a line, and finish it even if cancelled; `durable` waits until it is on the disk. Raises AuditError."""
@@ -62,10 +62,10 @@ class AuditLog:
                 os.fsync(self._file)
         except OSError as error:
             self._number -= 1
-            self._take_back(size)
+            self._truncate(size)
             raise AuditError("the audit log cannot be written") from error
 
-    def _take_back(self, size: int) -> None:
+    def _truncate(self, size: int) -> None:
         """Truncate the file to its size before the line; if that fails, begin the next line with a line break."""
         self._torn = True
         if self._regular:
@@ -73,7 +73,7 @@ class AuditLog:
                 os.ftruncate(self._file, size)
                 self._torn = False
 
-    def _mend(self) -> None:
+    def _repair_last_line(self) -> None:
         """Replace an incomplete last line, left by a crash, by a whole line that holds its text. Raises OSError."""
         size = os.fstat(self._file).st_size
         begin = max(0, size - MAX_LINE)

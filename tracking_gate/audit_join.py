@@ -12,7 +12,7 @@ ENDS_NOTHING: Final = frozenset({"begin", "torn"})
 Json = dict[str, Any]
 # The term of the Lease, then the time: clocks of two machines differ, but all changes of one term precede the next
 # term.
-Place = tuple[int, str]
+Position = tuple[int, str]
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class JoinedLogs:
             yield json.dumps(entry, ensure_ascii=False)
         self.faults += [f"{move}: no line says how it ended" for move in self._begun.values()]
 
-    def _lines_of(self, file: Path) -> Iterator[tuple[Place, str, Json]]:
+    def _lines_of(self, file: Path) -> Iterator[tuple[Position, str, Json]]:
         """Yield place, file and content of each line of one file, in its order even if a clock was set back."""
         place, last = (0, ""), 0
         with file.open(encoding="utf-8", errors="replace") as opened:

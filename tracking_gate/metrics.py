@@ -24,7 +24,6 @@ from tracking_gate.errors import Refusal
 from tracking_gate.secret_directory import SecretDirectory, Tokens
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-DECISIONS: Final = ("allow", "cut", "deny", "forward", "noop", "unknown")
 HANG_UPS: Final = ("body", "upstream", "answer")
 CLOSED: Final = ("head", "answer", "close", "idle", "full")
 FORWARDED: Final = ("answered", "unanswered")

@@ -33,7 +33,7 @@ KEEP_ALIVE_SECONDS: Final = 75.0  # seconds
 MAX_LINE: Final = 16 * 1024  # bytes of a target or a header: MLflow's UI has long queries
 BACKLOG: Final = 128  # connections that wait to be accepted, and that the event loop accepts at once
 METRICS_CONNECTIONS: Final = 32
-# Open files beside the connections: logs, tokens, metrics, and those that open and close in one turn of the loop.
+# Open files other than the connections: logs, tokens, metrics, and those that open and close in one turn of the loop.
 OWN_FILES: Final = 64 + 2 * BACKLOG
 LINGERING_SECONDS: Final = 10.0  # seconds for the rest of a body that was refused, so that its client reads the answer
 

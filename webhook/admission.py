@@ -191,7 +191,7 @@ def mesh_warnings(placement: Placement | None) -> tuple[str, ...]:
         return (
             warning(
                 Reason.BEHIND_MESH_INIT,
-                f"{INIT_CONTAINER} stands behind the mesh's init container: it may have no network",
+                f"{INIT_CONTAINER} runs after the mesh's init container: it may have no network",
             ),
         )
     if placement.run_as_user:

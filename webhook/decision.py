@@ -22,7 +22,7 @@ class ModelImage:
 
     @property
     def pinned(self) -> bool:
-        """True if the reference names the same image for ever; a tag may be moved to another one."""
+        """True if the reference always names the same image; a tag may be moved to another one."""
         return self.reference.digest is not None
 
 

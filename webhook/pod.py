@@ -51,7 +51,7 @@ class Container:
 
     @property
     def native_sidecar(self) -> bool:
-        """True for an init container with `restartPolicy: Always`, which keeps running beside the containers."""
+        """True for an init container with `restartPolicy: Always`, which runs for as long as the containers."""
         return self.field is Field.INIT_CONTAINERS and self.raw.get("restartPolicy") == "Always"
 
     @property

@@ -179,7 +179,7 @@ def possible_targets(spec: Json) -> list[Json]:
 
 
 def carries_model_env(container: Json) -> bool:
-    """Return True if the container names one of the four variables, or has `envFrom`, whose content is unknown."""
+    """Return True if the container names one of the four variables, or has `envFrom`, which may hold one of them."""
     return bool(entries(container, "envFrom")) or any(
         entry.get("name") in names.MODEL_VARIABLES for entry in entries(container, "env")
     )

@@ -27,7 +27,7 @@ KEPT: Final = {
 
 Json = dict[str, Any]
 
-# What each overlay sets beside its components.
+# Values that each overlay sets in addition to its components.
 OVERLAY: Final = Source(
     name=BASE,
     comment="",

@@ -163,7 +163,7 @@ def values(version: str, sources: Mapping[str, Source], resources: Mapping[str, 
     }
     return {
         "namespaces": Value(
-            meaning="Namespaces beside that of the release, in which the webhook runs. The chart makes none of them.",
+            meaning="Namespaces. The webhook runs in that of the release; the chart makes none of them.",
             values={
                 "models": Value(meaning="Namespace of the model APIs.", default="domino-compute", schema=NAMESPACE),
                 "mlflow": Value(meaning="Namespace of MLflow and of the gate.", default="mlflow-efs", schema=NAMESPACE),

@@ -81,13 +81,13 @@ def assignment_of_model(one_model: ModelExperiments, project: str | None) -> Pro
     name = one_model.model.name
     if project:
         return ProjectAssignment(kind="model", name=name, project_id=project, because="--project")
-    said = {tag for version in one_model.model.versions if (tag := version.tags.get(TAG_PROJECT_ID))}
+    named = {tag for version in one_model.model.versions if (tag := version.tags.get(TAG_PROJECT_ID))}
     known = {project for project in one_model.experiments.values() if project}
-    projects = known or said
-    if len(projects) == 1 and (not said or said == projects):
+    projects = known or named
+    if len(projects) == 1 and (not named or named == projects):
         because = "the experiments of its runs" if known else "the tags of its versions"
         return ProjectAssignment(kind="model", name=name, project_id=next(iter(projects)), because=because)
-    because = f"{len(said | known)} projects are named" if projects else "no run and no version names its project"
+    because = f"{len(named | known)} projects are named" if projects else "no run and no version names its project"
     return ProjectAssignment(kind="model", name=name, project_id=None, because=because)
 
 

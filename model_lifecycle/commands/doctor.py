@@ -16,7 +16,7 @@ from rich.text import Text
 from model_contract.names import TOKEN_FILE, TRACKING_URI
 from model_delivery.bottleneck import Bottleneck, Figures, bottleneck, rate
 from model_delivery.errors import DeliveryError, InvalidInputError
-from model_delivery.measurement import Subject, measure
+from model_delivery.measurement import MeasurementRequest, measure
 from model_delivery.settings import Upstream
 from model_lifecycle.commands.options import TOKEN_FILE_OPTION, TRACKING_URI_OPTION
 
@@ -63,7 +63,7 @@ def delivery(  # noqa: PLR0913, PLR0917  click hands over each option
     given = {TRACKING_URI: uri, TOKEN_FILE: token_file and str(token_file)}
     environ = {**os.environ, **{key: value for key, value in given.items() if value}}
     try:
-        subject = Subject(
+        request = MeasurementRequest(
             name=name,
             version=version,
             upstream=Upstream.from_environment(environ),
@@ -71,7 +71,7 @@ def delivery(  # noqa: PLR0913, PLR0917  click hands over each option
             seconds=seconds,
             most_bytes=max_mib << 20,
         )
-        figures = measure(subject)
+        figures = measure(request)
     except DeliveryError as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(error.exit_code) from error

@@ -21,9 +21,9 @@ class State(StrEnum):
     STOPPED = "stopped"
 
     @classmethod
-    def of(cls, said: str) -> "State":
+    def of(cls, status_text: str) -> "State":
         """Return the state for Domino's word. Domino publishes no list of its words: an unknown word means PENDING."""
-        word = said.strip().casefold()
+        word = status_text.strip().casefold()
         if word == "running":
             return cls.RUNNING
         if "fail" in word or "error" in word:
@@ -49,12 +49,12 @@ class ModelApiSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelApiVersion:
-    """A version of a model API. `said` is Domino's own word for its state, `url` its address if Domino tells it."""
+    """A version of a model API. `status_text` is Domino's own word for its state, `url` its address if it is known."""
 
     model_id: str
     version_id: str
     state: State
-    said: str = ""
+    status_text: str = ""
     url: str | None = None
 
 
@@ -67,12 +67,12 @@ class ModelApis(Protocol):
         """Return the newest version of the model API that an earlier call has made for this spec, in any state."""
 
     def publish(self, spec: ModelApiSpec) -> ModelApiVersion:
-        """Make the model API, with its variables. Raises UnclearError, too: `find` tells then if it was made."""
+        """Make the model API, with its variables. Raises UnclearError; then `find` shows if it was made."""
 
     def publish_again(self, model_id: str, spec: ModelApiSpec) -> ModelApiVersion:
         """Make one more version of a model API. Raises UnclearError, too."""
 
-    def look(self, model_id: str, version_id: str) -> ModelApiVersion:
+    def read_version(self, model_id: str, version_id: str) -> ModelApiVersion:
         """Return the version as it is now. Raises NotFoundError, also if it is archived."""
 
     def log(self, model_id: str, version_id: str) -> str:

@@ -30,7 +30,7 @@ class OlderModelApis:
         """Return None also if no version has its variables yet: `publish` goes on with the model API that is there."""
         model_id = self._model(spec)
         version_id = self._version(model_id, spec) if model_id else None
-        return self.look(model_id, version_id) if model_id and version_id else None
+        return self.read_version(model_id, version_id) if model_id and version_id else None
 
     def publish(self, spec: ModelApiSpec) -> ModelApiVersion:
         model_id = self._model(spec) or self._make(spec)
@@ -43,11 +43,13 @@ class OlderModelApis:
         made = self._rest.change("POST", f"/v1/models/{_segment(model_id)}/versions", body)
         return ModelApiVersion(model_id=model_id, version_id=str(made["id"]), state=State.PENDING)
 
-    def look(self, model_id: str, version_id: str) -> ModelApiVersion:
+    def read_version(self, model_id: str, version_id: str) -> ModelApiVersion:
         for one in self._rest.get(f"/v4/modelManager/{_segment(model_id)}/getModelReproductionDetails"):
             if one.get("modelVersionId") == version_id:
-                said = str(one.get("status") or "")
-                return ModelApiVersion(model_id=model_id, version_id=version_id, state=State.of(said), said=said)
+                status = str(one.get("status") or "")
+                return ModelApiVersion(
+                    model_id=model_id, version_id=version_id, state=State.of(status), status_text=status
+                )
         raise NotFoundError(f"the model API {model_id} has no version {version_id}")
 
     def log(self, model_id: str, version_id: str) -> str:

@@ -65,7 +65,7 @@ class PublicModelApis:
         made = self._rest.change("POST", f"{BASE}/{_segment(model_id)}/versions", _version(spec))
         return _version_of_answer(model_id, made, None)
 
-    def look(self, model_id: str, version_id: str) -> ModelApiVersion:
+    def read_version(self, model_id: str, version_id: str) -> ModelApiVersion:
         model = self._rest.get(f"{BASE}/{_segment(model_id)}")
         if model.get("isArchived"):
             raise NotFoundError(f"the model API {model_id} is archived")
@@ -117,9 +117,9 @@ def _version(spec: ModelApiSpec) -> Json:
 
 
 def _version_of_answer(model_id: str, version: Json, url: str | None) -> ModelApiVersion:
-    said = str((version.get("deployment") or {}).get("status") or "")
+    status = str((version.get("deployment") or {}).get("status") or "")
     return ModelApiVersion(
-        model_id=str(model_id), version_id=str(version["id"]), state=State.of(said), said=said, url=url
+        model_id=str(model_id), version_id=str(version["id"]), state=State.of(status), status_text=status, url=url
     )
 
 

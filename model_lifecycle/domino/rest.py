@@ -117,7 +117,7 @@ class DominoRest:
                 return NotAuthorisedError(said)
             case code if HTTPStatus.MULTIPLE_CHOICES <= code < HTTPStatus.BAD_REQUEST:
                 return NotAuthorisedError(
-                    f"{said}: it wants the caller to log in; is the key or the token still valid?"
+                    f"{said}: it asks for a login; check that the key or the token is still valid"
                 )
             case HTTPStatus.NOT_FOUND | HTTPStatus.METHOD_NOT_ALLOWED | HTTPStatus.GONE:
                 return NotFoundError(said)
@@ -152,4 +152,4 @@ def _line(text: str) -> str:
 
 
 def _pause(attempt: int) -> None:
-    time.sleep(random.uniform(0.1, 0.3) * 2**attempt)  # noqa: S311  so that jobs do not come back together
+    time.sleep(random.uniform(0.1, 0.3) * 2**attempt)  # noqa: S311  so that jobs do not retry at the same time

@@ -94,7 +94,7 @@ class ImageRegistry:
         return True
 
     def put_manifest(self, content: bytes, tag: str) -> None:
-        """Write the manifest of an image, whose blobs are there, under a tag and its digest."""
+        """Write the manifest of an image under a tag and its digest, after its blobs."""
         url = self._url(self._container.manifest_url(tag))
         self._check(
             _tried(lambda: self._send("PUT", url, {"Content-Type": MANIFEST_TYPE}, lambda: [content], len(content)))
@@ -137,7 +137,7 @@ class ImageRegistry:
         if user and password:
             auth.set_basic_auth(user, password)
         else:
-            # oras reads ~/.docker/config.json beside any other file, and takes either's value.
+            # oras also reads ~/.docker/config.json, whichever file is named, and takes the value of either.
             auth._auth_config = login_file(self._environ)
             auth.load_configs(self._container)
         if kind == "basic" and not hasattr(auth, "_basic_auth"):
@@ -159,13 +159,15 @@ class ImageRegistry:
         if answer.status_code != HTTPStatus.UNAUTHORIZED or not own:
             return answer
         if self._scheme == "https" and 'realm="http:' in answer.headers.get("WWW-Authenticate", ""):
-            raise InvalidError(f"the registry {self._reference.registry} wants the login sent without TLS")
+            raise InvalidError(f"the registry {self._reference.registry} asks for the login without TLS")
         try:
             renewed, changed = self._auth.authenticate_request(answer, dict(headers or {}), refresh=True)
         except requests.exceptions.RequestException as error:
             raise self._failure(error, self._scheme) from error
         except (AttributeError, LookupError, TypeError, ValueError) as error:  # oras reads the challenge without checks
-            raise InvalidError(f"the registry {self._reference.registry} asks for a login in no known way") from error
+            raise InvalidError(
+                f"the registry {self._reference.registry} asks for a login by an unknown method"
+            ) from error
         return self._request(method, url, renewed, body, size) if changed else answer
 
     def _request(
@@ -183,7 +185,7 @@ class ImageRegistry:
         return answer
 
     def _check(self, answer: requests.Response) -> None:
-        """Raise the error of an answer without success."""
+        """Raise the error of an unsuccessful answer."""
         status = answer.status_code
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise self._refused()

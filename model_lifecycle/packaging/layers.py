@@ -102,7 +102,7 @@ def _padding(size: int) -> int:
 def grouped(files: Sequence[LayerFile], *, large: int, most: int) -> list[Layer]:
     """Return a layer for each of the `most` largest files of `large` bytes and more, and behind them one for the rest.
 
-    A node fetches layers beside each other. Two versions with the same large files have the same first layers, which a
+    A node fetches several layers at a time. Two versions with the same large files have the same first layers, which a
     registry stores once, and a node fetches and unpacks once.
     """
     alone = sorted((file for file in files if file.size >= large), key=lambda file: (-file.size, file.path))[:most]

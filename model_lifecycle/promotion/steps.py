@@ -113,7 +113,7 @@ def blockers(entry: Entry, model: Model, version: Version, options: PromotionOpt
             entry=entry, text=f"it is {version.status}, not {READY}: register it again", exit_code=ExitCode.PRECONDITION
         )
     if entry.stage == STAGING and version.stage == PRODUCTION:
-        text = "it is in Production: promote another version, and it leaves by that"
+        text = "it is in Production: to replace it, promote another version"
         yield Blocker(entry=entry, text=text, exit_code=ExitCode.PRECONDITION)
     if not options.alias_only and not _may_move(entry, version, options):
         text = f"it is in stage {version.stage}: `model-api stage` brings it to Staging first"
@@ -145,7 +145,7 @@ def rollback_entry(model: Model, project_id: str, to: str | None, options: Promo
     if number == serving:
         raise PreconditionError(f"version {number} of {model.name!r} is in Production")
     if model.version(number) is None:
-        raise NotFoundError(f"{model.name!r} has no version {number}: say with --to which one is meant")
+        raise NotFoundError(f"{model.name!r} has no version {number}: name a version with --to")
     return Entry(
         project_id=project_id, name=model.name, version=number, stage=PRODUCTION, alias=_serving_alias(model, serving)
     )
@@ -175,5 +175,5 @@ def _version_before(model: Model, serving: str) -> str:
     beyond = f", and was rolled back to from version {tags[ROLLED_BACK_FROM]}" if ROLLED_BACK_FROM in tags else ""
     raise NotFoundError(
         f"version {serving} of {model.name!r} does not say what was in Production before it (tag"
-        f" {PROMOTION_TAG_PREFIX}prev){beyond}; say with --to which version is meant"
+        f" {PROMOTION_TAG_PREFIX}prev){beyond}; name the version with --to"
     )

@@ -74,7 +74,7 @@ class Claim:
         self._renewed = time.monotonic()
 
     def _read_again(self, error: ConflictError) -> None:
-        """Take over the version of a write of our own whose answer was lost. Raises PartialError."""
+        """Read the Lease after a conflict: an own write may have been made without an answer. Raises PartialError."""
         found = self.cluster.lease(self.document["metadata"]["name"])
         if found is None or found["spec"].get("holderIdentity") != self.document["spec"]["holderIdentity"]:
             raise PartialError("another rollout of the workload has begun meanwhile, and goes on with it") from error

@@ -114,7 +114,7 @@ class ClusterObjects:
             return _json(self.client.create(_lease(document), namespace=self.namespace))
 
     def replace_lease(self, document: Json) -> Json:
-        """Write the Lease, if nobody has written it since it was read. Raises ConflictError."""
+        """Write the Lease, if it is unchanged since it was read. Raises ConflictError."""
         with _errors("the Lease of the rollout", changes=True):
             return _json(self.client.replace(_lease(document)))
 

@@ -1,4 +1,4 @@
-"""Questions to the server of a new pod: does it serve the version, answer its example, and predict as recorded."""
+"""Checks of a new pod's server: it serves the version, answers the example, and predicts as recorded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,8 +54,8 @@ def info_of(server: Server) -> dict[str, Any]:
     status, document = server.ask("GET", "/info")
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise NotAuthorisedError(
-            f"{server.title} wants a token, which the API server does not pass on: name the address with --url and the"
-            " token with --url-token-file, or ask nothing with --no-call"
+            f"{server.title} requires a token, which the API server does not pass on: name the address with --url and"
+            " the token with --url-token-file, or call no pod with --no-call"
         )
     if status != HTTPStatus.OK or not isinstance(document, dict) or not isinstance(document.get("model"), dict):
         raise PreconditionError(
@@ -69,9 +69,9 @@ def version_difference(info: dict[str, Any], desired: DesiredVersion) -> str | N
     """Return the difference between `/info` and the registry in words; None if the server has the version."""
     model = info["model"]
     for key, wanted in (("version", desired.version), ("run_id", desired.run_id)):
-        said = model.get(key)
-        if said and wanted and said != wanted:
-            return f"{key} {said} instead of {wanted}"
+        served = model.get(key)
+        if served and wanted and served != wanted:
+            return f"{key} {served} instead of {wanted}"
     return None
 
 

@@ -117,7 +117,7 @@ class DeploymentWorkload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceServiceWorkload:
-    """An InferenceService of KServe in its Standard mode: its predictor, or with `canary` a canary beside it."""
+    """An InferenceService of KServe in its Standard mode: its predictor, or with `canary` a second one, the canary."""
 
     document: Json
     canary: bool = False

@@ -21,7 +21,9 @@ def ensure_published(apis: ModelApis, spec: ModelApiSpec, progress: Progress) ->
         return found
     if found:
         made = _publish_once(lambda: apis.publish_again(found.model_id, spec), apis, spec, before=found)
-        progress.done("model API", f"{spec.name}: version published again, the last one is {found.said or found.state}")
+        progress.done(
+            "model API", f"{spec.name}: version published again, the last one is {found.status_text or found.state}"
+        )
         return made
     made = _publish_once(lambda: apis.publish(spec), apis, spec, before=None)
     progress.done("model API", f"{spec.name} is published ({made.model_id})")
@@ -41,10 +43,10 @@ def wait_until_running(
         spent = time.monotonic() - begun
         if spent >= seconds:
             raise UnavailableError(
-                f"the model API {now.model_id} is {now.said or now.state} after {seconds:.0f} s. It goes on in Domino: "
-                "the same command waits for it again"
+                f"the model API {now.model_id} is {now.status_text or now.state} after {seconds:.0f} s. Domino goes on"
+                " with it: run the same command again to wait for it"
             )
-        progress.waiting(now.said or str(now.state), spent)
+        progress.waiting(now.status_text or str(now.state), spent)
         time.sleep(min(pause, seconds - spent))
         pause = min(LONGEST_PAUSE, pause * 1.5)
         now = _latest(apis, now)
@@ -55,7 +57,7 @@ def wait_until_running(
 def _latest(apis: ModelApis, last: ModelApiVersion) -> ModelApiVersion:
     """Return the present state; the last known one if Domino does not answer: the deadline limits an outage too."""
     try:
-        return apis.look(last.model_id, last.version_id)
+        return apis.read_version(last.model_id, last.version_id)
     except UnavailableError:
         return last
     except NotFoundError as error:
@@ -66,7 +68,7 @@ def _check(apis: ModelApis, now: ModelApiVersion) -> None:
     if now.state is State.FAILED:
         log = apis.log(now.model_id, now.version_id)
         raise PreconditionError(
-            f"the model API {now.model_id} is {now.said}; stage it again when the cause is repaired"
+            f"the model API {now.model_id} is {now.status_text}; stage it again when the cause is repaired"
             + (f". Its log ends with:\n{log}" if log else "")
         )
     if now.state is State.STOPPED:
@@ -89,7 +91,7 @@ def _publish_once(
             if found := _newer_version(apis, spec, before):
                 return found
         raise UnavailableError(
-            f"{error}. Whether it has published anything is not known: the same command looks for it again"
+            f"{error}. It is not known if Domino has published anything: run the same command again, which looks for it"
         ) from error
 
 

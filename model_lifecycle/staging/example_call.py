@@ -75,7 +75,7 @@ def _answer(rest: DominoRest, url: str, data: dict[str, Any]) -> httpx2.Response
 def _read(rest: DominoRest, url: str, answer: httpx2.Response) -> ModelAnswer:
     if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise NotAuthorisedError(
-            f"the model API runs, and {url} answers {answer.status_code}: it wants its access token. Make one in its"
+            f"the model API runs, and {url} answers {answer.status_code}: it requires its access token. Make one in its"
             f" settings in Domino, set {MODEL_TOKEN}, and run the same command again; or leave the call out (--no-call)"
         )
     if not answer.is_success:

@@ -218,7 +218,7 @@ def _(value: np.datetime64 | np.timedelta64) -> Any:
 
 @_jsonable.register
 def _(value: date | time | pd.Timedelta) -> Any:
-    """Return ISO 8601, also for durations, because a number would need its unit beside it."""
+    """Return ISO 8601, also for durations, because a number would need its unit with it."""
     return None if pd.isna(value) else value.isoformat()  # type: ignore[arg-type]  # NaT passes for a date
 
 

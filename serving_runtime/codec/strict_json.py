@@ -1,8 +1,8 @@
-"""Lossless reading of JSON: a body that a reader could only read by dropping or guessing a value is refused.
+"""Lossless reading of JSON. A body is refused if a reader would have to drop or guess a value.
 
 orjson reads the usual body. If a name may come twice, a number may be too long or something is wrong, Python's own
-reader decides, which is slower and can say what it finds. It also takes `NaN`, which JSON does not have and which the
-JSON writer of Python, so MLflow's client and many others, writes for a missing value.
+reader decides: it is slower, and says what it finds. It also takes `NaN`. JSON has no NaN, but Python's JSON writer,
+which MLflow's client and many others use, writes it for a missing value.
 """
 
 import json

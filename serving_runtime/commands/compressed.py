@@ -19,7 +19,7 @@ except ImportError:
 # Other faults of a compressed file are OSError.
 DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 BLOCK: Final = 1 << 20  # bytes that are decompressed at a time
-OF_MAC: Final = "__MACOSX/"  # beginning of the names of what macOS adds to an archive
+MACOS_FOLDER: Final = "__MACOSX/"  # beginning of the names of what macOS adds to an archive
 
 
 def decompressed(stream: IO[bytes], beginning: bytes) -> IO[bytes]:
@@ -27,7 +27,7 @@ def decompressed(stream: IO[bytes], beginning: bytes) -> IO[bytes]:
 
     Raises InputFileError.
     """
-    opened = next((opened for magic, opened in OPENED.items() if beginning.startswith(magic)), None)
+    opened = next((opened for magic, opened in DECOMPRESSORS.items() if beginning.startswith(magic)), None)
     return stream if opened is None else io.BufferedReader(cast("io.RawIOBase", opened(stream)), BLOCK)
 
 
@@ -70,7 +70,7 @@ def _only_file(stream: IO[bytes]) -> Any:
         return stream
     try:
         archive = zipfile.ZipFile(stream)
-        names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith(OF_MAC)]
+        names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith(MACOS_FOLDER)]
         if len(names) == 1:
             return archive.open(names[0])
     except (zipfile.BadZipFile, RuntimeError):  # the second is of a password, or of a compression that Python lacks
@@ -82,10 +82,10 @@ def _only_file(stream: IO[bytes]) -> Any:
 def _zstd(stream: IO[bytes]) -> Any:
     if arrow is None:
         raise InputFileError(f"the file is compressed by zstd and cannot be read: {missing_extra('pyarrow', 'tables')}")
-    return arrow.CompressedInputStream(arrow.PythonFile(_Left(stream), mode="r"), "zstd")
+    return arrow.CompressedInputStream(arrow.PythonFile(_KeptOpen(stream), mode="r"), "zstd")
 
 
-class _Left:
+class _KeptOpen:
     """A stream that stays open when its reader is closed, as with the other decompressors."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -97,7 +97,7 @@ class _Left:
 
 
 # The first bytes of compressed files.
-OPENED: Final[dict[bytes, Callable[[IO[bytes]], Any]]] = {
+DECOMPRESSORS: Final[dict[bytes, Callable[[IO[bytes]], Any]]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\0": _Xz,

@@ -16,7 +16,7 @@ STDIN: Final = "-"
 OUR_ERROR: Final = re.compile(r"serving_runtime\.[\w.]+Error: (.+)")
 # Spark's name of an error, and its first line.
 SPARK_ERROR: Final = re.compile(r"(\[([A-Z][A-Z0-9_.]+)\] .+)")
-# Those of Spark's errors that a command's arguments or files cause.
+# Errors of Spark that the command's arguments or files cause.
 OF_INPUT: Final = {"PATH_NOT_FOUND": MissingFileError, "CAST_INVALID_INPUT": InputFileError}
 
 
@@ -107,7 +107,7 @@ def task_of(options: argparse.Namespace, model_path: Callable[[], Path]) -> Engi
 
 
 def engine_error(text: str, place: str = "") -> CommandError:
-    """Return the command's error for an engine's error, whose text may hold an error of this package in a traceback."""
+    """Return the command's error for an engine's error. Its text may have an error of this package in a traceback."""
     if ours := OUR_ERROR.findall(text):
         return InputFileError(f"{place}{ours[-1]}")
     if named := SPARK_ERROR.findall(text):

@@ -29,7 +29,7 @@ class Finding:
     code: ExitCode = ExitCode.DONE
 
 
-LOOKS: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red", Verdict.SKIPPED: "dim"}
+COLOURS: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "bold red", Verdict.SKIPPED: "dim"}
 
 
 def end(findings: Sequence[Finding]) -> ExitCode:
@@ -63,6 +63,6 @@ def _table(findings: Sequence[Finding], model: str) -> None:
         if finding.remedy:
             text.append(f"\n{finding.remedy}", style="cyan")
         table.add_row(
-            lazy.text.Text(finding.verdict, style=LOOKS[finding.verdict]), lazy.text.Text(finding.check), text
+            lazy.text.Text(finding.verdict, style=COLOURS[finding.verdict]), lazy.text.Text(finding.check), text
         )
     lazy.console.Console().print(table)

@@ -146,7 +146,7 @@ def _is_message(document: dict[str, Any], signature: Signature) -> bool:
 
 
 def _list_key(document: dict[str, Any], signature: Signature) -> str | None:
-    """Return the key of a list of which each element is a row, of any type; None if there is no such list."""
+    """Return the key of the list that has a row, of any type, as each element; None if there is no such list."""
     for key in LISTS:
         value = document.get(key)
         if isinstance(value, list) and (

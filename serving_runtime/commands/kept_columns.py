@@ -1,4 +1,4 @@
-"""Columns of the input that are written beside the predictions (`--keep-columns`)."""
+"""Columns of the input that are written with the predictions (`--keep-columns`)."""
 
 import csv
 import io

@@ -62,7 +62,7 @@ def _opened(stream: IO[bytes]) -> Any:
 
 
 def needed_columns(names: Sequence[str], signature: Signature, keep: Sequence[str]) -> list[str] | None:
-    """Return the columns to read; None for all, as Arrow takes the point in a name for the way to a field."""
+    """Return the columns to read; None for all, because Arrow reads a point in a name as the path of a nested field."""
     known = signature.names | {*keep}
     needed = [name for name in names if name in known]
     return needed if signature.named and needed and not any("." in name for name in needed) else None

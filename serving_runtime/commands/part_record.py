@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.commands.cli_errors import UnavailableError
-from serving_runtime.commands.places import Place, lock, reason, write_error
+from serving_runtime.commands.places import FilePlace, lock, reason, write_error
 
 if TYPE_CHECKING:
     from serving_runtime.tables.object_store import ObjectPath
@@ -53,7 +53,7 @@ class Record:
         return ScoredRows(rows=entry["rows"], refused=entry["refused"])
 
     def others(self, names: Collection[str]) -> list[str]:
-        """Return the names of the parts beside these."""
+        """Return the names of the recorded parts that are not among these."""
         return [name for name in self._lines if name not in names]
 
     def add(self, name: str, digest: str, counts: ScoredRows) -> None:
@@ -61,7 +61,7 @@ class Record:
         self._append(json.dumps(entry).encode() + b"\n")
 
 
-def record_of(directory: Place) -> AbstractContextManager[Record]:
+def record_of(directory: FilePlace) -> AbstractContextManager[Record]:
     """Return the record of a directory. On this machine, it is one process's at a time. Raises CommandError."""
     return _record_file(directory) if isinstance(directory, Path) else _record_object(directory)
 

@@ -22,7 +22,7 @@ from model_contract.layout import MLMODEL
 from serving_runtime.commands.cli_errors import CommandError, InputFileError
 from serving_runtime.commands.part_record import Record, ScoredRows, record_of
 from serving_runtime.commands.partitions import partitions_of
-from serving_runtime.commands.places import Place, is_in, replacing, state_of, write_error
+from serving_runtime.commands.places import FilePlace, is_in, replacing, state_of, write_error
 from serving_runtime.commands.report import Progress, Summary
 from serving_runtime.commands.rows import chunks
 from serving_runtime.commands.score_file import Output, load_to_score, naming, score_rows
@@ -41,9 +41,9 @@ class Part:
 
     source: Source
     name: str
-    path: Place
+    path: FilePlace
     form: str
-    errors: Place | None
+    errors: FilePlace | None
 
     def kept(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the columns that the file gets: readers of Parquet take those of directories from there only."""
@@ -55,7 +55,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartOptions:
-    """Options that all parts share. `keep` names the columns that stand beside the predictions."""
+    """Options that all parts share. `keep` names the columns of the input that are written with the predictions."""
 
     model_path: Path
     keep: tuple[str, ...]
@@ -69,9 +69,9 @@ class PartOptions:
         return hashlib.sha256(json.dumps([*source, self.keep, part.form, errors]).encode() + model).hexdigest()
 
 
-def parts_of(sources: Sequence[Source], directory: Place, form: str | None, errors: Place | None) -> list[Part]:
+def parts_of(sources: Sequence[Source], directory: FilePlace, form: str | None, errors: FilePlace | None) -> list[Part]:
     """Return a part for each file, of the file's own name and form. Raises InputFileError if two have one path."""
-    parts: dict[Place, Part] = {}
+    parts: dict[FilePlace, Part] = {}
     for source in sources:
         kind = form or OUTPUT_OF.get(source.form, source.form)
         name = decompressed_name(source.name).with_suffix(SUFFIX_OF[kind])
@@ -123,11 +123,11 @@ def _make_directory(directory: Path) -> None:
 def score_parts(
     options: PartOptions,
     parts: Sequence[Part],
-    directory: Place,
+    directory: FilePlace,
     workers: int,
     progress: Callable[[int], AbstractContextManager[Progress]],
 ) -> Summary:
-    """Score the parts that are not finished, whose bytes `progress` gets. Raises ServingError, CommandError."""
+    """Score the parts that are not finished. `progress` gets their bytes. Raises ServingError, CommandError."""
     began = time.monotonic()
     with record_of(directory) as record:
         digests = {part.path: options.digest(part) for part in parts}
@@ -212,7 +212,7 @@ def _load(options: PartOptions) -> None:
 
 
 def _end_with_the_command() -> None:
-    """End this process if the command is killed: it would hold its part's file, and then wait for ever."""
+    """End this process if the command is killed: it would hold its part's file, and then wait without end."""
     if (command := parent_process()) is not None:
         command.join()
         os._exit(1)

@@ -23,7 +23,7 @@ from serving_runtime.tables import lazy
 if TYPE_CHECKING:
     from serving_runtime.tables.object_store import ObjectPath
 
-Place: TypeAlias = Union[Path, "ObjectPath"]
+FilePlace: TypeAlias = Union[Path, "ObjectPath"]
 READ: Final = 128 << 10  # bytes that are read at once: with Python's 8 KiB, long lines take three times as long
 FULL: Final = frozenset({ENOSPC, EDQUOT, EFBIG})
 
@@ -35,7 +35,7 @@ class State(NamedTuple):
     changed: int
 
 
-def place_of(text: str) -> Place:
+def place_of(text: str) -> FilePlace:
     """Return the place that an argument names. Raises InputFileError."""
     scheme, separator, key = text.partition("://")
     if not separator:
@@ -49,14 +49,14 @@ def place_of(text: str) -> Place:
         raise InputFileError(f"{text} cannot be used: {missing_extra(error.name, 'tables')}") from None
 
 
-def is_in(path: Place, directory: Place) -> bool:
+def is_in(path: FilePlace, directory: FilePlace) -> bool:
     """Return True if a file or directory is in the directory, or is itself that directory."""
     if isinstance(path, Path):
         return isinstance(directory, Path) and path.resolve().is_relative_to(directory.resolve())
     return not isinstance(directory, Path) and path.is_relative_to(directory)
 
 
-def state_of(place: Place) -> State | None:
+def state_of(place: FilePlace) -> State | None:
     """Return the state of a file; None if there is none. Raises CommandError."""
     try:
         if isinstance(place, Path):
@@ -71,7 +71,7 @@ def state_of(place: Place) -> State | None:
 
 
 @contextmanager
-def opened(place: Place, state: State, *, at_any_place: bool) -> Iterator[IO[bytes]]:
+def opened(place: FilePlace, state: State, *, at_any_place: bool) -> Iterator[IO[bytes]]:
     """Yield a stream of the file.
 
     Raises InputFileError at the end if its state has become another one, as its rows may be those of two files.
@@ -89,7 +89,7 @@ def opened(place: Place, state: State, *, at_any_place: bool) -> Iterator[IO[byt
         raise InputFileError(f"{place} was changed or removed while it was read; repeat the command")
 
 
-def replacing(place: Place) -> AbstractContextManager[IO[bytes]]:
+def replacing(place: FilePlace) -> AbstractContextManager[IO[bytes]]:
     """Return a stream to a file that is put in place when it is whole, if nothing failed. Raises CommandError.
 
     A device or a pipe is written as it is.
@@ -138,7 +138,7 @@ def _replacing_file(path: Path) -> Iterator[IO[bytes]]:
         raise write_error(path, error) from None
 
 
-def lock(stream: IO[bytes], place: Place) -> None:
+def lock(stream: IO[bytes], place: FilePlace) -> None:
     """Lock the stream's file until the stream is closed. Raises InputFileError if another process has locked it."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -148,7 +148,7 @@ def lock(stream: IO[bytes], place: Place) -> None:
         raise write_error(place, error) from None
 
 
-def in_use(place: Place) -> InputFileError:
+def in_use(place: FilePlace) -> InputFileError:
     return InputFileError(f"another predict writes to {place}; wait for its end, or name another output")
 
 
@@ -161,7 +161,7 @@ def _is_at(stream: IO[bytes], path: Path) -> bool:
 
 @contextmanager
 def _uploading(place: "ObjectPath") -> Iterator[IO[bytes]]:
-    """Yield a temporary file, whose content becomes the object at the end: a part of an object is never seen."""
+    """Yield a temporary file that becomes the object at the end: a part of an object is never visible."""
     with tempfile.TemporaryFile() as stream:
         try:
             yield stream
@@ -176,14 +176,14 @@ def _uploading(place: "ObjectPath") -> Iterator[IO[bytes]]:
             raise write_error(place, error) from None
 
 
-def read_error(place: Place, error: OSError) -> CommandError:
+def read_error(place: FilePlace, error: OSError) -> CommandError:
     if isinstance(error, FileNotFoundError):
         return MissingFileError(f"there is no file {place}")
     kind = InputFileError if isinstance(place, Path) else UnavailableError
     return kind(f"{place} cannot be read: {reason(error)}")
 
 
-def write_error(place: Place, error: OSError) -> CommandError:
+def write_error(place: FilePlace, error: OSError) -> CommandError:
     if error.errno in FULL:
         return NoSpaceError(f"{place} cannot be written: {reason(error)}; make space, and repeat the command")
     kind = InputFileError if isinstance(place, Path) else UnavailableError

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import IO, Final
 
 from model_contract.exit_codes import ExitCode
@@ -18,9 +18,9 @@ from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.delivered_model import deliver
 from serving_runtime.commands.part_record import ScoredRows
 from serving_runtime.commands.partitions import Condition
-from serving_runtime.commands.places import Place, is_in, place_of, replacing
+from serving_runtime.commands.places import FilePlace, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
-from serving_runtime.commands.sources import COMPRESSED, Source, find_sources, identity, output_form
+from serving_runtime.commands.sources import Source, check_outputs, find_sources, output_form
 from serving_runtime.errors import ServingError
 from serving_runtime.location import find_model, resolve_model_path
 
@@ -101,7 +101,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_count(MOST_WORKERS),
         default=1,
-        help="processes that score files beside each other, each with a model of its own (default: 1)",
+        help="processes that score files at the same time, each with a model of its own (default: 1)",
     )
     parser.add_argument(
         "--summary", choices=FORMATS, default="text", help="form of the last line, on standard error (default: text)"
@@ -149,11 +149,7 @@ def _on_engine(options: argparse.Namespace) -> Summary:
 def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Summary:
     """Write the predictions for all files in their order."""
     began = time.monotonic()
-    for name in filter(None, (options.output, options.errors)):
-        if identity(place_of(name)) in {identity(source.path) for source in sources or ()}:
-            raise InputFileError(f"{name} is one of the files that are scored; name another one to write")
-        if PurePath(name).suffix.lower() in COMPRESSED:
-            raise InputFileError(f"{name} would not be compressed; name it without {PurePath(name).suffix}")
+    check_outputs(filter(None, (options.output, options.errors)), sources or ())
     model_path = _model_path(options)
     metadata = lazy.read_metadata(model_path)
     model, load_seconds = None, 0.0
@@ -203,7 +199,7 @@ def _advance(bar: Progress, stream: IO[bytes] | None, read_before: int, rows_bef
     bar.at(read_before + (stream.tell() if stream else 0), rows_before + rows)
 
 
-def _to_directory(options: argparse.Namespace, sources: list[Source] | None, directory: Place) -> Summary:
+def _to_directory(options: argparse.Namespace, sources: list[Source] | None, directory: FilePlace) -> Summary:
     """Write a part for each file; parts that are finished stay as they are."""
     if sources is None:
         raise InputFileError("standard input has no files to write parts for: give -o a file, or no -o")
@@ -227,7 +223,7 @@ def _model_path(options: argparse.Namespace) -> Path:
     return find_model(deliver(options.model, options.model_store, os.environ))
 
 
-def _is_below(directory: Place, named: Place) -> bool:
+def _is_below(directory: FilePlace, named: FilePlace) -> bool:
     """Return True if an argument names a directory that the predictions are in."""
     return is_in(directory, named) and (not isinstance(named, Path) or named.is_dir())
 

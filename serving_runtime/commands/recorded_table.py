@@ -1,4 +1,4 @@
-"""Requests of an inference table, made again of its rows: those of a request follow each other in one file."""
+"""Requests that are rebuilt from the rows of an inference table. The rows of a request follow each other in a file."""
 
 import base64
 import datetime
@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRequest(Recorded):
-    """A request whose recorded predictions are cells: they get the form of the answer that they are compared with."""
+    """A request with predictions from cells of the table: they get the form of the answer to compare with."""
 
     cells: Sequence[Row]
 

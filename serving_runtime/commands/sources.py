@@ -1,7 +1,7 @@
 """The files that `predict` scores: files, directories and globs, in a fixed order."""
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from serving_runtime.commands.cli_errors import InputFileError, MissingFileError, UnavailableError
 from serving_runtime.commands.partitions import Condition, Partitions, partitions_of
-from serving_runtime.commands.places import Place, State, opened, place_of, read_error, state_of
+from serving_runtime.commands.places import FilePlace, State, opened, place_of, read_error, state_of
 from serving_runtime.commands.versioned_tables import refuse_versions
 from serving_runtime.options import STORES
 
@@ -41,7 +41,7 @@ class Source:
     `state` is that of the file when it was found.
     """
 
-    path: Place
+    path: FilePlace
     name: PurePath
     form: str
     state: State
@@ -63,7 +63,7 @@ def find_sources(arguments: Sequence[str], form: str | None, conditions: Sequenc
     meet all conditions. Raises CommandError.
     """
     sources = [source for argument in arguments for source in _found(argument, form)]
-    seen: set[Place] = set()
+    seen: set[FilePlace] = set()
     for source in sources:
         if identity(source.path) in seen:
             raise InputFileError(f"{source.path} is named twice; its rows would be scored twice")
@@ -86,7 +86,17 @@ def check_directories(arguments: Sequence[str]) -> None:
                 list(_found(argument, "parquet"))
 
 
-def identity(place: Place) -> Place:
+def check_outputs(names: Iterable[str], sources: Iterable[Source]) -> None:
+    """Raise InputFileError for an output that is one of the scored files, or has the suffix of a compressed file."""
+    scored = {identity(source.path) for source in sources}
+    for name in names:
+        if identity(place_of(name)) in scored:
+            raise InputFileError(f"{name} is one of the files that are scored; name another one to write")
+        if PurePath(name).suffix.lower() in COMPRESSED:
+            raise InputFileError(f"{name} would not be compressed; name it without {PurePath(name).suffix}")
+
+
+def identity(place: FilePlace) -> FilePlace:
     """Return the one name of a file that may have several."""
     return place.resolve() if isinstance(place, Path) else place
 

@@ -1,4 +1,4 @@
-"""Tables of Delta, Hudi and Iceberg, whose directories hold files of older versions too."""
+"""Tables of Delta, Hudi and Iceberg: their directories also hold files of older versions."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from serving_runtime.commands.cli_errors import InputFileError
-from serving_runtime.commands.places import Place, read_error
+from serving_runtime.commands.places import FilePlace, read_error
 
 # Names of the records of such tables, or of the directories with records. The records list the current files.
 RECORD: Final = re.compile(r"_delta_log|\.hoodie(_partition_metadata)?|.*\.metadata\.json")
@@ -14,7 +14,7 @@ RECORDS: Final = ("_delta_log", ".hoodie", "metadata")  # directories with recor
 FILES: Final = "data"  # the directory of Iceberg's files
 
 
-def refuse_versions(directory: Place, paths: Iterable[Place]) -> None:
+def refuse_versions(directory: FilePlace, paths: Iterable[FilePlace]) -> None:
     """Raise InputFileError if a directory, with these paths below it, has such a table or is a partition of one."""
     if _has_record(directory, paths) or any(_has_record(table, _records(table)) for table in _tables_above(directory)):
         raise InputFileError(
@@ -23,12 +23,12 @@ def refuse_versions(directory: Place, paths: Iterable[Place]) -> None:
         )
 
 
-def _has_record(table: Place, paths: Iterable[Place]) -> bool:
+def _has_record(table: FilePlace, paths: Iterable[FilePlace]) -> bool:
     below = len(table.parts)
     return any(RECORD.fullmatch(part) for path in paths for part in path.parts[below:])
 
 
-def _tables_above(directory: Place) -> Iterator[Place]:
+def _tables_above(directory: FilePlace) -> Iterator[FilePlace]:
     """Yield the directories that may be the table's: the directory may be one of its partitions, or hold its files."""
     place = directory.resolve() if isinstance(directory, Path) else directory
     while "=" in place.name:
@@ -38,7 +38,7 @@ def _tables_above(directory: Place) -> Iterator[Place]:
         yield place.parent
 
 
-def _records(table: Place) -> Iterator[Place]:
+def _records(table: FilePlace) -> Iterator[FilePlace]:
     """Raises CommandError if the store cannot be read."""
     for name in RECORDS:
         place = table / name

@@ -9,7 +9,7 @@ from serving_runtime.codec.decompressed_size import MOST_GROWTH, decompressed_li
 from serving_runtime.http.errors import (
     BodyTooLargeError,
     BrokenBodyError,
-    ClientGoneError,
+    ClientDisconnectedError,
     DeadlineError,
     DecompressedBodyTooLargeError,
     EncodedBodyError,
@@ -38,7 +38,7 @@ LEAST_PART: Final = 1024  # bytes
 async def read_body(request: RequestHead, receive: Receive, *, limit: int, silence: float, deadline: float) -> bytes:
     """Return the whole body. `silence` is the longest pause in seconds; `deadline` is of the loop's clock.
 
-    Raises BodyTooLargeError, SlowBodyError, DeadlineError, ClientGoneError.
+    Raises BodyTooLargeError, SlowBodyError, DeadlineError, ClientDisconnectedError.
     """
     if (whole := received_body(receive)) is not None:
         if len(whole) > limit:
@@ -72,7 +72,7 @@ async def _next_chunk(receive: Receive, silence: float, deadline: float) -> tupl
     except TimeoutError:
         raise (SlowBodyError if now + silence < deadline else DeadlineError) from None
     if message["type"] == "http.disconnect":
-        raise ClientGoneError
+        raise ClientDisconnectedError
     return message.get("body", b""), message.get("more_body", False)
 
 

@@ -183,5 +183,5 @@ class DeadlineError(HttpError):
         super().__init__("there was no prediction in the time that the request may take")
 
 
-class ClientGoneError(Exception):
+class ClientDisconnectedError(Exception):
     """The client closed the connection before there was an answer."""

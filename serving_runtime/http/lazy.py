@@ -1,4 +1,4 @@
-"""The attributes of the pages that need numpy or pandas, imported when they are first read."""
+"""The attributes of the endpoints that need numpy or pandas, imported when they are first read."""
 
 from typing import TYPE_CHECKING
 

@@ -59,16 +59,16 @@ class Listener(uvicorn.Server):
         sockets: Sequence[socket.socket],
         *,
         started: Callable[[asyncio.AbstractEventLoop], None],
-        beside: contextlib.AbstractAsyncContextManager[Any] | None = None,
+        second_server: contextlib.AbstractAsyncContextManager[Any] | None = None,
     ) -> None:
         """Serve until it is stopped. `started` gets the event loop before the first request.
 
-        Another server, `beside`, begins before and ends after.
+        `second_server` begins before it and ends after it.
         """
 
         async def run() -> None:
             started(asyncio.get_running_loop())
-            async with beside or contextlib.nullcontext():
+            async with second_server or contextlib.nullcontext():
                 await self.serve(sockets=list(sockets))
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,4 +1,4 @@
-"""The routes of the protocols and of the pages about the model: from method and path to a prediction or a page.
+"""The routes of the protocols and of the endpoints about the model, by method and path.
 
 The probes, `/version`, `/metrics` and the list of routes are in `application.py`.
 """
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from serving_runtime.http import pages
-from serving_runtime.protocols.interface import Page, Protocol
+from serving_runtime.http import endpoints
+from serving_runtime.protocols.interface import Endpoint, Protocol
 from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
 from serving_runtime.protocols.table import PROTOCOLS
 
@@ -19,12 +19,15 @@ CACHED_PATHS: Final = 256  # the paths that were asked for last
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """`pattern` is a path with variables in braces. A route without a `page` predicts. `protocol` shapes its errors."""
+    """A route. It predicts if it has no `endpoint`. `pattern` is a path with variables in braces.
+
+    `protocol` shapes its errors.
+    """
 
     method: str
     pattern: str
     protocol: Protocol
-    page: Page | None = None
+    endpoint: Endpoint | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -42,13 +45,17 @@ class Match:
 def _routes(protocol: Protocol) -> Iterator[Route]:
     yield from (Route(method="POST", pattern=pattern, protocol=protocol) for pattern in protocol.predictions)
     yield from (
-        Route(method=page.method, pattern=page.pattern, protocol=protocol, page=page) for page in protocol.pages
+        Route(method=endpoint.method, pattern=endpoint.pattern, protocol=protocol, endpoint=endpoint)
+        for endpoint in protocol.endpoints
     )
 
 
 ROUTES: Final = (
     *(route for protocol in PROTOCOLS for route in _routes(protocol)),
-    *(Route(method=page.method, pattern=page.pattern, protocol=INVOCATIONS, page=page) for page in pages.PAGES),
+    *(
+        Route(method=endpoint.method, pattern=endpoint.pattern, protocol=INVOCATIONS, endpoint=endpoint)
+        for endpoint in endpoints.ENDPOINTS
+    ),
 )
 PATTERNS: Final = tuple(
     (route, re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", re.escape(route.pattern)), re.DOTALL))
@@ -59,7 +66,7 @@ PREFIXES: Final = {protocol.prefix: protocol for protocol in PROTOCOLS if protoc
 
 @lru_cache(CACHED_PATHS)
 def find(path: str) -> Match | None:
-    """Return the route whose pattern `path` fits, for any method; None if there is none."""
+    """Return the route with a pattern that matches `path`, for any method; None if there is none."""
     for route, pattern in PATTERNS:
         if found := pattern.fullmatch(path):
             return Match(route=route, path=found.groupdict())
@@ -67,5 +74,5 @@ def find(path: str) -> Match | None:
 
 
 def protocol_of_unknown_path(path: str) -> Protocol:
-    """Return the protocol in whose shape a request of an unknown path is refused."""
+    """Return the protocol that shapes the refusal of an unknown path."""
     return next((protocol for prefix, protocol in PREFIXES.items() if path.startswith(prefix)), INVOCATIONS)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from model_contract.model_ref import ContractError
+from serving_runtime.http.endpoints import OPEN_PATHS
 from serving_runtime.http.errors import UnauthorizedError
-from serving_runtime.http.pages import OPEN_PATHS
 
 CHECK_INTERVAL: Final = 1.0  # seconds between two looks at the file
 TOKEN: Final = re.compile(rb"[!-~]+")

@@ -1,4 +1,4 @@
-"""`--coerce mlflow`: MLflow's own casts, called as its scoring server calls them. The one place beside `pyfunc` that
+"""`--coerce mlflow`: MLflow's own casts, called as its scoring server calls them. The one module besides `pyfunc` that
 imports MLflow.
 
 MLflow's casts cut, wrap and guess without an error, and some clients rely on that. A malformed request is refused as

@@ -16,7 +16,7 @@ from serving_runtime.input.cells import json_type_name
 from serving_runtime.input.nested import member
 
 Key = Any  # texts and, as pandas allows, numbers, null and tuples
-Place = Callable[[Key, int], str]
+PlaceOfCell = Callable[[Key, int], str]
 
 LIST_OR_NONE: Final = (list, type(None))
 SPLIT: Final = frozenset({"columns", "index", "data"})
@@ -76,7 +76,7 @@ class Table:
     columns: Mapping[Key, Sequence[Any]]
     rows: int
     path: str
-    place: Place
+    place: PlaceOfCell
     index: "Sequence[Any] | pd.Index[Any] | None" = None
     named: bool = True
     document: Any = None

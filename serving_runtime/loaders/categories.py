@@ -1,7 +1,7 @@
 """Categories of the columns of a model that was trained on pandas' categories, read from the model's file.
 
-A request has texts and numbers. LightGBM and XGBoost read the codes of categories, whose meaning is in the model's file
-only.
+A request has texts and numbers. LightGBM and XGBoost read codes of categories. Only the model's file has the meaning of
+a code.
 """
 
 import json

@@ -60,7 +60,7 @@ def read_estimator(path: Path, flavor: Mapping[str, Any], assumed: str = "pickle
 
 
 def forget_names(estimator: Any, names: Sequence[str]) -> bool:
-    """Make the estimator take arrays, whose columns have the order of `names`; return False if it must stay as it is.
+    """Make the estimator take arrays with columns in the order of `names`; return False if it must stay as it is.
 
     scikit-learn's check of a frame's column names takes several times as long as a small prediction. It is not needed
     if the estimator was fitted with the signature's names in the signature's order, because the plan has checked them.

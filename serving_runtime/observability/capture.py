@@ -88,7 +88,7 @@ class CaptureCounts(Protocol):
 
 
 class Recorder:
-    """Takes a sample of the predictions; `wanted` is True for a request that is one of the sample."""
+    """Takes a sample of the predictions; `wanted` is True for a request in the sample."""
 
     def __init__(
         self, writer: RecordWriter | None = None, counts: CaptureCounts | None = None, *, sample: float = 1.0

@@ -52,7 +52,7 @@ class LineWriter:
 
 
 def jsonl_records(captured: CapturedPrediction, redacted: frozenset[str]) -> Iterator[bytes]:
-    """Return one record whose `request` is a body for `POST /invocations` that predicts the same, redacted to null."""
+    """Return one record. Its `request` is a body for `POST /invocations` that predicts the same, redacted to null."""
     yield _line(
         {
             "time": _time(captured).isoformat(),

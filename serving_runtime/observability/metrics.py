@@ -11,7 +11,7 @@ from serving_runtime.errors import InvalidInputError, MalformedRequestError, Uns
 from serving_runtime.http.errors import (
     BodyTooLargeError,
     BrokenBodyError,
-    ClientGoneError,
+    ClientDisconnectedError,
     DeadlineError,
     DecompressedBodyTooLargeError,
     EncodedBodyError,
@@ -24,7 +24,7 @@ from serving_runtime.protocols.table import PROTOCOLS
 if TYPE_CHECKING:
     from serving_runtime.model import Model
 
-UNKNOWN_PATH: Final = "none"  # the protocol of a request of an unknown path; probes and pages are not counted
+UNKNOWN_PATH: Final = "none"  # the protocol of a request of an unknown path; only predictions are counted
 PROTOCOL_NAMES: Final = (*(protocol.name for protocol in (*PROTOCOLS, GRPC)), UNKNOWN_PATH)
 CLIENT_LEFT: Final = 499  # nginx's code for a client that closed the connection
 CODES: Final = (*(int(status) for status in HTTPStatus if status >= HTTPStatus.OK), CLIENT_LEFT)
@@ -34,7 +34,7 @@ ROWS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1000.0, 10_00
 SHED: Final[Mapping[str, tuple[type[Exception], ...]]] = {
     "queue_full": (QueueFullError,),
     "deadline": (DeadlineError,),
-    "client_left": (ClientGoneError,),
+    "client_left": (ClientDisconnectedError,),
 }
 UNRECORDED: Final = ("behind", "failed", "worker_ended")
 TRACED: Final = ("sent", "failed", "not_made")

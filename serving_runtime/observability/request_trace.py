@@ -72,7 +72,7 @@ class RequestTrace:
             context_api.detach(token)
 
     def make_current(self) -> Any:
-        return context_api.attach(otel.set_span_in_context(_Predict(self)))
+        return context_api.attach(otel.set_span_in_context(_PredictSpan(self)))
 
     def predict_context(self) -> otel.SpanContext:
         """Return the context of the span `predict`, as the model's own code sees it."""
@@ -86,7 +86,7 @@ class RequestTrace:
         return otel.SpanContext(int(self.trace_id, 16), span_id, False, flags, state)
 
 
-class _Predict(otel.NonRecordingSpan):
+class _PredictSpan(otel.NonRecordingSpan):
     """The current span of the model's own code. Its context is made when that code asks for it, which few do."""
 
     def __init__(self, trace: RequestTrace) -> None:

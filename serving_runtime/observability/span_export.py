@@ -39,7 +39,7 @@ class SpanCounts(Protocol):
 
 
 class SpanExport(SpanProcessor):
-    """A bounded queue of requests whose spans are not made yet, and the thread that empties it."""
+    """A bounded queue of requests without spans so far, and the thread that makes and sends their spans."""
 
     def __init__(
         self, exporter: SpanExporter, environ: Mapping[str, str], counts: SpanCounts, *, processors: float = 1.0

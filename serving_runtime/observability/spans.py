@@ -1,4 +1,4 @@
-"""The spans of a request, by OpenTelemetry: made in a thread beside the server, from the times that its log line has.
+"""The spans of a request, by OpenTelemetry: made in a background thread, from the times that its log line has.
 
 A request has the span of the server, and below it `wait`, `predict` and `write`. A request of a batch has a `predict`
 of its own, with the times of the call, which links to that of the batch's first request.
@@ -62,8 +62,8 @@ class SpanDescription:
     error: str | None = None
 
 
-class KnownResource(Resource):
-    """A resource with a hash that is computed once: the exporter asks for it with each span, and it is one of JSON."""
+class HashedResource(Resource):
+    """A resource that computes its hash once: the exporter needs it for each span, and it is computed from JSON."""
 
     def __init__(self, resource: Resource) -> None:
         super().__init__(resource.attributes, resource.schema_url)
@@ -242,7 +242,7 @@ def tracer(environ: Mapping[str, str], model: Mapping[str, str], counts: SpanCou
     resource = Resource.create()
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith(UNKNOWN_SERVICE):
         resource = resource.merge(Resource({SERVICE_NAME: model["name"]}))
-    provider = TracerProvider(resource=KnownResource(resource), shutdown_on_exit=False)
+    provider = TracerProvider(resource=HashedResource(resource), shutdown_on_exit=False)
     export = SpanExport(OTLPSpanExporter(), environ, counts, processors=processors)
     provider.add_span_processor(export)
     if isinstance(otel.get_tracer_provider(), otel.ProxyTracerProvider):  # else the model's code has set one

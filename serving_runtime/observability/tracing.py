@@ -1,4 +1,4 @@
-"""Tracing by the variables of OpenTelemetry, of which nothing is imported unless one of them names a receiver."""
+"""Tracing by the variables of OpenTelemetry, which is imported only if one of them names a receiver."""
 
 import logging
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def problem(environ: Mapping[str, str]) -> str | None:
 
 
 def warn(environ: Mapping[str, str]) -> None:
-    """Log the problem. A platform may set the variables for every pod, so it keeps no model from being served."""
+    """Log the problem. A platform may set the variables for every pod, so the problem does not stop the server."""
     if is_on(environ) and (reason := problem(environ)):
         _log.warning("no spans are made", extra={"fields": {"reason": reason}})
 

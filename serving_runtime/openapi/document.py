@@ -9,7 +9,7 @@ from serving_runtime.protocols.mlflow.protocol import INVOCATIONS
 from serving_runtime.protocols.table import PROTOCOLS
 from serving_runtime.signature import Signature
 
-TEXT: Final[Mapping[str, str]] = {
+DESCRIPTIONS: Final[Mapping[str, str]] = {
     "400": "the body is malformed, or does not fit the model's signature; `details` names each place",
     "406": "the answer cannot have the media type that `Accept` asks for",
     "408": "the body did not come in time",
@@ -60,7 +60,7 @@ def openapi(described: Mapping[str, Any], signature: Signature) -> dict[str, Any
         },
         "components": {
             "schemas": {"Error": ERROR, "Status": STATUS, **_components(signature)},
-            "responses": {status: _error(text) for status, text in TEXT.items()},
+            "responses": {status: _error(text) for status, text in DESCRIPTIONS.items()},
         },
     }
 
@@ -87,7 +87,7 @@ def _description(model: Mapping[str, Any]) -> str:
 
 
 def _paths(described: Mapping[str, Any], signature: Signature) -> dict[str, Any]:
-    """Return the paths of every protocol: those that predict, and its pages."""
+    """Return the paths of every protocol: those that predict, and its endpoints."""
     model = described["model"]
     return {
         INVOCATIONS.predictions[0]: {"post": _invocations(described, signature)},
@@ -98,9 +98,9 @@ def _paths(described: Mapping[str, Any], signature: Signature) -> dict[str, Any]
             for path in protocol.predictions
         },
         **{
-            page.pattern: {page.method.lower(): _page(protocol.name, page.pattern, model)}
+            endpoint.pattern: {endpoint.method.lower(): _endpoint(protocol.name, endpoint.pattern, model)}
             for protocol in PROTOCOLS
-            for page in protocol.pages
+            for endpoint in protocol.endpoints
         },
     }
 
@@ -125,7 +125,7 @@ def _invocations(described: Mapping[str, Any], signature: Signature) -> dict[str
         "requestBody": {"required": True, "content": content},
         "responses": {
             "200": {"description": "the predictions", "content": answers},
-            **{status: {"$ref": f"#/components/responses/{status}"} for status in TEXT},
+            **{status: {"$ref": f"#/components/responses/{status}"} for status in DESCRIPTIONS},
         },
     }
 
@@ -143,8 +143,8 @@ def _prediction(protocol: Protocol, path: str, model: Mapping[str, Any], signatu
     }
 
 
-def _page(protocol: str, path: str, model: Mapping[str, Any]) -> dict[str, Any]:
-    answers = {"200": "the page of the protocol", "404": "no such model, or no such version", "503": "not ready"}
+def _endpoint(protocol: str, path: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    answers = {"200": "the answer of the endpoint", "404": "no such model, or no such version", "503": "not ready"}
     return {
         "summary": path,
         "tags": [protocol],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.errors import ServingError
 from serving_runtime.http.body import Receive, disconnected
-from serving_runtime.http.errors import ClientGoneError, DeadlineError, QueueFullError
+from serving_runtime.http.errors import ClientDisconnectedError, DeadlineError, QueueFullError
 from serving_runtime.input.merging import merge_key
 from serving_runtime.model import Model
 from serving_runtime.prediction.call_cost import CallCost, Stopwatch
@@ -118,7 +118,7 @@ class Batches:
         `trace` is told about the call of the model.
 
         If the client leaves or the deadline passes, a request that waits is dropped, and a call that runs goes on.
-        Raises QueueFullError, DeadlineError, ClientGoneError, ServingError.
+        Raises QueueFullError, DeadlineError, ClientDisconnectedError, ServingError.
         """
         if len(self._waiting) >= self._queue:
             self._check_queue()
@@ -173,7 +173,7 @@ class Batches:
         self._flush()
 
     def _take(self) -> list[QueuedRequest]:
-        """Return the next request that still wants an answer, and those behind it that can be merged with it."""
+        """Return the next request that still waits for an answer, and the requests that can be merged with it."""
         batch: list[QueuedRequest] = []
         others: list[QueuedRequest] = []
         rows = 0
@@ -272,4 +272,4 @@ def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
 
 async def _fail_when_disconnected(request: QueuedRequest, receive: Receive) -> None:
     await disconnected(receive)
-    _fail(request.future, ClientGoneError())
+    _fail(request.future, ClientDisconnectedError())

@@ -65,7 +65,7 @@ class PredictionHandler:
     async def answer(
         self, match: Match, request: RequestHead, receive: Receive, stats: RequestStats
     ) -> Answer | StreamedAnswer:
-        """Raises HttpError, ServingError, ClientGoneError."""
+        """Raises HttpError, ServingError, ClientDisconnectedError."""
         deadline = asyncio.get_running_loop().time() + request.timeout(self._settings.timeout)
         message = await self._message(match, request, receive, deadline)
         return await self.predict(match.route.protocol, message, request, receive, stats, deadline)
@@ -81,7 +81,7 @@ class PredictionHandler:
     ) -> Answer | StreamedAnswer:
         """Answer a message that has come whole; `receive` is None if the call is cancelled when its client leaves.
 
-        Raises HttpError, ServingError, ClientGoneError.
+        Raises HttpError, ServingError, ClientDisconnectedError.
         """
         weight = len(message.body) if message.weight is None else message.weight
         read = self._read(protocol.read, message, weight)

@@ -34,7 +34,7 @@ class RefusedRowError(ServingError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchScorer:
-    """A function from a record batch to the record batch of its predictions, whose columns are those of `schema`.
+    """A function from a record batch to the record batch of its predictions, with the columns of `schema`.
 
     With `problems`, a row that cannot be scored has null as its prediction, and the reason in a last column `problem`.
     """

@@ -12,7 +12,7 @@ import orjson
 from serving_runtime.errors import ServingError
 from serving_runtime.http.answer import Send
 from serving_runtime.http.body import Receive, disconnected
-from serving_runtime.http.errors import ClientGoneError, DeadlineError, QueueFullError
+from serving_runtime.http.errors import ClientDisconnectedError, DeadlineError, QueueFullError
 from serving_runtime.protocols.interface import Headers, Inputs
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class ModelStream:
 
 
 class StreamedAnswer:
-    """An answer whose first piece is there. A failure before it has a status of its own, a later one is an event."""
+    """An answer with its first piece. A failure before that piece has a status of its own, a later one is an event."""
 
     status = 200
 
@@ -75,7 +75,7 @@ class StreamedAnswer:
         self._disconnect = disconnect
 
     async def send(self, send: Send, *, headers: Headers) -> int:
-        """Return the number of bytes that were sent. Raises ClientGoneError."""
+        """Return the number of bytes that were sent. Raises ClientDisconnectedError."""
         sent = 0
         try:
             await send({"type": "http.response.start", "status": self.status, "headers": [*HEADERS, *headers]})
@@ -118,7 +118,7 @@ class OpenStreams:
     ) -> StreamedAnswer:
         """Return the answer with its first piece; each of the others may take `seconds`.
 
-        Raises QueueFullError, DeadlineError, ClientGoneError, ServingError.
+        Raises QueueFullError, DeadlineError, ClientDisconnectedError, ServingError.
         """
         if len(self._open) >= self._most:
             raise QueueFullError
@@ -146,11 +146,11 @@ class OpenStreams:
 
 
 async def _next(pieces: ModelStream, disconnect: "asyncio.Task[None]", deadline: float) -> Any:
-    """Return the next piece, END after the last. Raises ClientGoneError, DeadlineError, ServingError."""
+    """Return the next piece, END after the last. Raises ClientDisconnectedError, DeadlineError, ServingError."""
     step = asyncio.ensure_future(pieces.next())
     timeout = deadline - asyncio.get_running_loop().time()
     done, _ = await asyncio.wait((step, disconnect), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     if step in done:
         return step.result()
     step.cancel()
-    raise ClientGoneError if disconnect in done else DeadlineError
+    raise ClientDisconnectedError if disconnect in done else DeadlineError

@@ -1,4 +1,4 @@
-"""The processes of `model-api-runtime serve`: the supervisor, its workers, and those that run beside them for a while.
+"""The processes of `model-api-runtime serve`: the supervisor, its workers, and those that run for a short time.
 
 The supervisor loads the model and forks, so that its workers share the model's memory (`preload`).
 

@@ -1,4 +1,4 @@
-"""A process beside each worker that reads its large bodies.
+"""A process for each worker that reads its large bodies.
 
 Python runs one thread at a time, and orjson, numpy and pandas keep the others from running for the length of a call:
 in a thread, a body of many megabytes would keep every other client waiting.

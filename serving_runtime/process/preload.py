@@ -19,7 +19,7 @@ from serving_runtime.requirements import check_match
 
 # These packages, once loaded, hold threads, locks or a GPU that a forked process does not get:
 # https://pytorch.org/docs/stable/notes/multiprocessing.html XGBoost reads a model with OpenMP's threads; with more than
-# one of them, a forked process waits for the others in its first prediction, for ever.
+# one of them, a forked process waits without end for the others in its first prediction.
 NOT_FORKABLE: Final = frozenset({"jax", "keras", "onnxruntime", "tensorflow", "torch", "xgboost", "xgboost-cpu"})
 # LightGBM reads a model with OpenMP too, with as many threads as OMP_NUM_THREADS says; one alone leaves none behind.
 UNLESS_ONE_THREAD: Final = frozenset({"lightgbm"})

@@ -45,9 +45,9 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     _parts: WorkerParts
 
     def init_signals(self) -> None:
-        """Take the default actions, which end a worker that has accepted nothing yet.
+        """Restore the default actions of signals, which end a worker that has accepted no connection.
 
-        The event loop takes over the signals that must end a worker gently.
+        Later the event loop handles the signals that must end a worker gently.
         """
         end_with(self.ppid)
         for number in self.SIGNALS:
@@ -71,7 +71,7 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
     def run(self) -> None:
         self.app.placeholder.stop()
         sockets = [listener.sock for listener in self.sockets]
-        self._parts.listener.listen(sockets, started=self._take_signals, beside=self._parts.rpc)
+        self._parts.listener.listen(sockets, started=self._take_signals, second_server=self._parts.rpc)
         self._parts.body_reader.end()
         self._parts.context.recorder.finish()
         if self._parts.context.tracer is not None:

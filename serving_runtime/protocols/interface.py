@@ -118,7 +118,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The server's state as a protocol's pages show it: `ready` is the answer of its readiness probe.
+    """The server's state as a protocol's endpoints show it: `ready` is the answer of its readiness probe.
 
     `served` is None while the model loads.
     """
@@ -128,11 +128,11 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """A route of a protocol that is no prediction. `pattern` is a path with variables in braces.
+class Endpoint:
+    """An endpoint of a protocol that does not predict. `pattern` is a path with variables in braces.
 
-    `answer` gets the values of those variables. It raises ServingError. `is_open`: it answers without a token, as a
-    probe must; its pattern has no variables.
+    `answer` gets the values of those variables, and raises ServingError. `is_open`: the endpoint needs no token, for
+    probes; its pattern has no variables.
     """
 
     method: str
@@ -172,5 +172,5 @@ class Protocol:
     read: Callable[[Message, ServedModel], Inputs]
     refuse: Callable[[Refusal], Answer]
     schemas: "Callable[[Signature], PredictionSchemas]"
-    pages: tuple[Page, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
     prefix: str | None = None

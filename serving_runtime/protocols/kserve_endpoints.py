@@ -8,7 +8,7 @@ import orjson
 from serving_runtime.errors import UnknownModelError
 from serving_runtime.protocols.interface import Answer, Refusal, Schema, ServedModel, Status
 
-# An error is a sentence under KServe's key; the code and the details beside it are those of every protocol here.
+# An error is a sentence under KServe's key; the code and the details are those of every protocol here.
 FAULT: Final[Schema] = {
     "type": "object",
     "properties": {"error": {"type": "string"}, "error_code": {"type": "string"}, "details": {"type": "array"}},
@@ -26,7 +26,7 @@ def expect(served: ServedModel, path: Mapping[str, str], *, listed: str) -> None
 
 
 def is_ready(status: Status, path: Mapping[str, str], *, listed: str) -> bool:
-    """Return True if the model that a page is asked for is ready. While the model loads, any name may be its name.
+    """Return True if the model that an endpoint is asked for is ready. While the model loads, any name may be its name.
 
     Raises UnknownModelError.
     """

@@ -12,9 +12,9 @@ from serving_runtime.errors import MalformedRequestError, NotLoadedError
 from serving_runtime.protocols import lazy
 from serving_runtime.protocols.interface import (
     Answer,
+    Endpoint,
     Inputs,
     Message,
-    Page,
     Prediction,
     PredictionSchemas,
     Protocol,
@@ -119,8 +119,8 @@ KSERVE_V1: Final = Protocol(
     read=read,
     refuse=refuse,
     schemas=schemas,
-    pages=(
-        Page(method="GET", pattern=MODELS, answer=models),
-        Page(method="GET", pattern=f"{MODELS}/{{model}}", answer=model),
+    endpoints=(
+        Endpoint(method="GET", pattern=MODELS, answer=models),
+        Endpoint(method="GET", pattern=f"{MODELS}/{{model}}", answer=model),
     ),
 )

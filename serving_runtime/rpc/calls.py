@@ -11,7 +11,7 @@ import grpc
 from grpc import aio
 
 from serving_runtime.errors import MalformedRequestError, ServingError
-from serving_runtime.http.errors import ClientGoneError, HttpError, SlowBodyError
+from serving_runtime.http.errors import ClientDisconnectedError, HttpError, SlowBodyError
 from serving_runtime.http.request_head import REQUEST_ID_HEADER, RequestHead
 from serving_runtime.observability import lazy
 from serving_runtime.observability.access_log import AccessLog
@@ -23,7 +23,7 @@ from serving_runtime.protocols.interface import Message, Status
 from serving_runtime.protocols.open_inference.messages import INFERENCE, parsed, weight_of
 from serving_runtime.protocols.open_inference.protocol import GRPC
 from serving_runtime.rpc import health, reflection
-from serving_runtime.rpc.pages import PAGES, RpcPage
+from serving_runtime.rpc.endpoints import ENDPOINTS, RpcEndpoint
 from serving_runtime.rpc.refusals import (
     Metadata,
     TooManyStreamsError,
@@ -80,8 +80,10 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
         unary = [
             Unary(path=INFER, answer=self._predict, protocol=GRPC.name),
             *(
-                Unary(path=page.rpc.path, answer=partial(self._page, page), is_open=page.is_open)
-                for page in (*PAGES, health.PAGE)
+                Unary(
+                    path=endpoint.rpc.path, answer=partial(self._answer_of_endpoint, endpoint), is_open=endpoint.is_open
+                )
+                for endpoint in (*ENDPOINTS, health.ENDPOINT)
             ),
         ]
         stream = grpc.stream_stream_rpc_method_handler
@@ -130,7 +132,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
             context.set_trailing_metadata(_trailers(request, stats))
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
-            self._metrics.refused_by(ClientGoneError())
+            self._metrics.refused_by(ClientDisconnectedError())
             raise
         except Exception as error:  # noqa: BLE001  the edge
             code = status_of(refusal_of(error))
@@ -168,10 +170,12 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio ships no ty
         answer = await self._handler().predict(GRPC, message, request, None, stats, deadline)
         return answer.body  # type: ignore[union-attr]  # only answers of HTTP come in pieces
 
-    async def _page(self, page: RpcPage, context: Context, _: RequestHead, stats: RequestStats) -> bytes:
+    async def _answer_of_endpoint(
+        self, endpoint: RpcEndpoint, context: Context, _: RequestHead, stats: RequestStats
+    ) -> bytes:
         body = await self._only_message(context)
         stats.received = len(body)
-        response: bytes = page.answer(parsed(page.rpc.request, body), self._status()).SerializeToString()
+        response: bytes = endpoint.answer(parsed(endpoint.rpc.request, body), self._status()).SerializeToString()
         return response
 
     async def _unknown(self, *_: Any) -> bytes:

@@ -10,7 +10,7 @@ from serving_runtime.codec.proto_file import ProtoFile
 from serving_runtime.errors import UnknownModelError
 from serving_runtime.protocols.interface import Status
 from serving_runtime.protocols.open_inference.messages import INFERENCE
-from serving_runtime.rpc.pages import RpcPage
+from serving_runtime.rpc.endpoints import RpcEndpoint
 
 HEALTH: Final = ProtoFile(Path(__file__).with_name("health.proto"))
 CHECK: Final = HEALTH.method("Check")
@@ -46,4 +46,4 @@ def _status(service: str, status: Status) -> int:
     return SERVING if status.ready else NOT_SERVING
 
 
-PAGE: Final = RpcPage(rpc=CHECK, answer=_check, is_open=True)
+ENDPOINT: Final = RpcEndpoint(rpc=CHECK, answer=_check, is_open=True)

@@ -74,9 +74,9 @@ class RpcServer:
         return server
 
     async def _keep(self) -> None:
-        """End late calls, and replace a server that has broken: grpcio's stops for ever when a path is no UTF-8.
+        """End late calls, and replace a broken server: grpcio takes no more calls after a path that is not UTF-8.
 
-        The calls of the broken one are finished.
+        The calls of the broken server are finished.
         """
         while True:
             await asyncio.sleep(STEP)

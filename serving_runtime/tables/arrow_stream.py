@@ -16,7 +16,7 @@ from serving_runtime.codec.decompressed_size import CELL, MOST_GROWTH, decompres
 from serving_runtime.errors import MalformedRequestError
 
 END: Final = b"\xff\xff\xff\xff\0\0\0\0"
-# Batches that a stream may have, beside one for each so many bytes: a batch costs as much as the rows in those.
+# Batches that any stream may have, and one more for each LEAST_BATCH bytes: a batch costs as much as their rows.
 FEW_BATCHES: Final = 1000
 LEAST_BATCH: Final = 4096  # bytes
 # Places of the fields in the tables of Arrow's metadata (Message.fbs), and the kinds of its messages.

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
 from serving_runtime.input.request import Request
-from serving_runtime.input.table import Key, Place, Table
+from serving_runtime.input.table import Key, PlaceOfCell, Table
 from serving_runtime.input.text_columns import FROM_ARROW, TextCells
 from serving_runtime.signature import Scalar, Signature, Type
 from serving_runtime.tables.decimals import FLOATS, decimal_cells
@@ -30,7 +30,7 @@ def table_request(batch: pa.RecordBatch, signature: Signature) -> Request:
     return Request(input=as_table(batch, signature, path=PATH, place=lambda name, row: f'{PATH}[{row}]["{name}"]'))
 
 
-def as_table(batch: pa.RecordBatch, signature: Signature, *, path: str, place: Place) -> Table:
+def as_table(batch: pa.RecordBatch, signature: Signature, *, path: str, place: PlaceOfCell) -> Table:
     """Return the columns that the model takes as a table, as `of_columns` does."""
     names = known_names(batch.schema.names, signature)
     columns = {name: batch.column(name) for name in names}
@@ -45,7 +45,9 @@ def known_names(names: list[str], signature: Signature) -> list[str]:
     return [name for name in names if name in wanted]
 
 
-def of_columns(columns: Mapping[str, pa.Array], rows: int, signature: Signature, *, path: str, place: Place) -> Table:
+def of_columns(
+    columns: Mapping[str, pa.Array], rows: int, signature: Signature, *, path: str, place: PlaceOfCell
+) -> Table:
     """Return columns as a table: numbers, booleans and times without a null as arrays, texts as pandas has them, and
     everything else as lists of Python values.
 
@@ -70,7 +72,7 @@ def types_of(names: list[str], signature: Signature) -> Mapping[Key, Type | None
 
 
 def _cells(column: pa.Array, kind: Type | None, place: Callable[[int], str]) -> Any:
-    """Return a column's cells. Integers beside a null stay integers; pandas' doubles would round those beyond 2**53."""
+    """Return a column's cells. Integers stay integers even with nulls: a double would round those beyond 2**53."""
     column = decoded(column)
     if isinstance(kind, Scalar):
         if pa.types.is_floating(column.type) and (kind in FLOATS or not column.null_count):

@@ -21,7 +21,7 @@ class _End:
 
 
 class ReadAhead(Generic[Item]):
-    """The items, `depth` of which a thread makes in advance; it begins at once. Closing it ends the thread."""
+    """Items that a thread makes in advance, at most `depth`. The thread begins at once, and ends with the block."""
 
     def __init__(self, items: Iterable[Item], depth: int = 1) -> None:
         self._made: queue.Queue[_Next[Item] | _End] = queue.Queue(depth)
@@ -30,7 +30,7 @@ class ReadAhead(Generic[Item]):
         threading.Thread(target=_make, args=arguments, daemon=True, name="read-ahead").start()
 
     def __enter__(self) -> Iterator[Item]:
-        """Return the items. Raises what making them raises, in its place."""
+        """Return the items. An error of an item is raised in its place."""
         while isinstance(taken := self._made.get(), _Next):
             yield taken.item
         if taken.error is not None:
@@ -41,7 +41,7 @@ class ReadAhead(Generic[Item]):
 
 
 def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the items, of which a thread makes the next one. Raises what making them raises, in its place."""
+    """Yield the items, while a thread makes the next one. An error of an item is raised in its place."""
     with ReadAhead(items) as made:
         yield from made
 

@@ -40,10 +40,10 @@ def read_tensors(lines: Sequence[bytes], signature: Signature) -> Request | None
     arrays = [np.empty((len(lines), prod(shape))) for shape in shapes]
     # In two thirds of the time in which numpy makes doubles of a list.
     packers = [Struct(f"{prod(shape)}d") for shape in shapes]
-    beside = lines[0].translate(None, OF_NUMBERS)
+    other_bytes = lines[0].translate(None, OF_NUMBERS)
     try:
         for row, line in enumerate(lines):
-            if line.translate(None, OF_NUMBERS) != beside:
+            if line.translate(None, OF_NUMBERS) != other_bytes:
                 return None
             record = orjson.loads(line)
             for key, shape, packer, array in zip(keys, shapes, packers, arrays, strict=True):

@@ -29,7 +29,7 @@ VERSION: Final = re.compile(r"k8s\.io/kubernetes v(\S+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A program to compile: a package of the Go module in a folder beside this file."""
+    """A program to compile: a package of the Go module in a folder next to this file."""
 
     name: str
     module: str
@@ -48,7 +48,7 @@ def build() -> Path:
 
 
 def kube_router() -> Path:
-    """Return the path of kube-router, whose firewall enforces NetworkPolicies, compiled if it is missing."""
+    """Return the path of kube-router, a firewall that enforces NetworkPolicies, compiled if it is missing."""
     return released_program(KUBE_ROUTER, "./cmd/kube-router", "kube-router")
 
 

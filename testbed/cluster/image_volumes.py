@@ -64,7 +64,7 @@ def packaged_model(kube: Kube, ref: ModelRef, directory: Path, *, namespace: str
 
 
 def _tell_node(registry: ImageRegistry) -> None:
-    """Let containerd ask this host for images of the registry, whose address in the node's network is another one."""
+    """Let containerd ask this host for images of the registry: it has another address in the node's network."""
     network = Network(name=NAME)
     folder = Layout(run=RUN, programs=RUN, network=network).registries / registry.address
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""KServe's controller as a process beside an API server without a node: it makes objects, and nothing runs them."""
+"""KServe's controller as a process, with an API server without a node: it makes objects, and nothing runs them."""
 
 import os
 from collections.abc import Iterator

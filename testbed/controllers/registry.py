@@ -42,7 +42,7 @@ class Registry:
             httpx.post(f"{address}/api/2.0/mlflow/registered-models/alias", json=body, timeout=60).raise_for_status()
 
     def version_without_files(self, address: str) -> str:
-        """Register one more version, whose source is no directory of its run, and return its number."""
+        """Register one more version with a source that is no directory of its run, and return its number."""
         body = {"name": MODEL, "source": f"runs:/{self.runs['1']}/nothing", "run_id": self.runs["1"]}
         made = httpx.post(f"{address}/api/2.0/mlflow/model-versions/create", json=body, timeout=60).raise_for_status()
         return str(made.json()["model_version"]["version"])

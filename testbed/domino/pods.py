@@ -1,4 +1,4 @@
-"""Deployment: a version becomes a pod, which the webhook admits, and whose containers run as processes here."""
+"""Deployment: a version becomes a pod. The webhook admits the pod, and its containers run as processes here."""
 
 import os
 import shutil
@@ -91,7 +91,7 @@ class Pods:
             found.processes.close()
 
     def close(self) -> None:
-        """End every pod; builds that go on come to nothing."""
+        """End every pod. A build that still runs starts none."""
         self._ending.set()
         self._faults.released.set()
         for thread in self._threads:

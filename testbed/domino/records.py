@@ -127,9 +127,9 @@ class Records:
             self.change(model_id, versions=tuple(changed if one.id == version_id else one for one in model.versions))
 
     def _write(self) -> None:
-        beside = self._file.with_suffix(".new")
-        beside.write_text(json.dumps([asdict(model) for model in self._models.values()]))
-        beside.rename(self._file)
+        new_file = self._file.with_suffix(".new")
+        new_file.write_text(json.dumps([asdict(model) for model in self._models.values()]))
+        new_file.rename(self._file)
 
 
 def read(file: Path) -> dict[str, ModelApi]:

@@ -53,7 +53,7 @@ def test_mistyped_token_is_distinguished_from_an_unknown_one() -> None:
     place = len("dmg1_r_") + 24 + 5
     mistyped = text[:place] + ("a" if text[place] != "a" else "b") + text[place + 1 :]
 
-    with pytest.raises(TokenError, match="wrong check sum") as caught:
+    with pytest.raises(TokenError, match="wrong checksum") as caught:
         parse_token(mistyped)
     assert mistyped not in str(caught.value)
 

@@ -32,7 +32,7 @@ def test_a_line_leaves_out_what_is_not_known() -> None:
 
 def test_lines_come_while_the_block_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(display, "LINE_SECONDS", 0.01)
-    with display.displayed(lambda: Snapshot(bytes=1, found=0, expected=2, seconds=1)):
+    with display.progress_shown(lambda: Snapshot(bytes=1, found=0, expected=2, seconds=1)):
         errors = ""
         while errors.count("\n") < 2:
             errors += capsys.readouterr().err

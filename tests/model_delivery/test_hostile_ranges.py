@@ -185,7 +185,7 @@ def test_any_answers_to_requests_for_ranges_give_the_right_bytes_or_a_reason(
     parallel: int,
 ) -> None:
     monkeypatch.setattr(ranges, "RANGE", RANGE)
-    monkeypatch.setattr(ranges, "NOTED", 5)
+    monkeypatch.setattr(ranges, "RECORDED", 5)
     monkeypatch.setattr(transfer, "SMALLEST", 2 * RANGE)
     directory = tmp_path_factory.mktemp("ranges")
     store, log = directory / "store", directory / "log"

@@ -33,7 +33,7 @@ def test_rollback_goes_back_one_version_at_a_time(model: Model, tmp_path: Path) 
     assert model.state()["stages"] == {first: "Production", second: "Archived", third: "Archived"}
     refused = run(env, *back)
     assert refused.code == 5
-    assert "say with --to which version is meant" in refused.err
+    assert "name the version with --to" in refused.err
     assert run(env, *back, "--to", third).code == 0
     assert model.state()["stages"] == {first: "Archived", second: "Archived", third: "Production"}
 

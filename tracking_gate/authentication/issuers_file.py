@@ -20,7 +20,7 @@ CHECK_SECONDS: Final = 1.0  # seconds between two looks at the file
 API_KEYS: Final = "/openid/v1/jwks"  # of the Kubernetes API
 SERVICE_ACCOUNT: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?/[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?")
 # Issuers that sign tokens for everybody, with the claims that an entry must name: without them it would match any
-# repository. A repository keeps its id for ever, while the name of a deleted repository can be taken by another owner.
+# repository. A repository always keeps its id, while the name of a deleted repository can be taken by another owner.
 PUBLIC_ISSUERS: Final = {
     "https://token.actions.githubusercontent.com": ("repository", "repository_id"),
     "https://gitlab.com": ("project_path", "project_id"),

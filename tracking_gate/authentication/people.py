@@ -49,7 +49,7 @@ class PresentedCredential:
 
 
 class PeopleSource(Protocol):
-    """Finds the person behind a request; `header` is a second header for credentials, beside Authorization."""
+    """Finds the person behind a request; `header` is a second header for credentials, besides Authorization."""
 
     challenge: str
     header: str

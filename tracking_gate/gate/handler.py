@@ -107,7 +107,7 @@ class Gate:
         return response
 
     async def begin(self) -> None:
-        """Begin what runs beside the requests: nothing, in the one process of a gate."""
+        """Start the background tasks: none, if the gate is one process."""
 
     async def hand_over(self) -> None:
         """Let another replica make the changes, if there are several."""
@@ -184,7 +184,7 @@ class Gate:
         return response
 
     async def _change(self, context: RequestContext, actor: Actor, route: Route) -> web.StreamResponse:
-        """Forward a change by a person, whose body names the changed objects."""
+        """Forward a change by a person. The body names the changed objects."""
         if context.query or route.change is None or context.found is None:
             raise InvalidRequest("send the fields in the body, and none in the query")
         request = context.request

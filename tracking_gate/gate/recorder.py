@@ -105,7 +105,7 @@ class Recorder:
         return self.answer(context, Unavailable("the gate failed; its log has the request's id"))
 
     def abandoned(self, context: RequestContext, change: "asyncio.Task[web.StreamResponse]") -> None:
-        """Count a change whose client has hung up, and log an error that no client gets."""
+        """Count a change after its client has hung up, and log an error that no client gets."""
         error = None if change.cancelled() else change.exception()
         if isinstance(error, AuditError):
             self._metrics.audit_failed()

@@ -36,7 +36,7 @@ class ClientAddresses:
 
 
 def address_group(address: str) -> str:
-    """Return an IPv4 address as it is, and the /64 of an IPv6 address, all of which one client has."""
+    """Return an IPv4 address as it is, and the /64 of an IPv6 address: one client may have all of it."""
     parsed = parsed_address(address)
     if parsed is None:
         return address[:64]

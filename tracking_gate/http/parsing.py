@@ -95,7 +95,7 @@ def check_is_json(headers: Mapping[str, str]) -> None:
 
 
 def values_at(found: Any, path: Sequence[str], name: str = "the body") -> list[Any]:
-    """Return the values at a path of keys, of which `*` is each item of a list; `name` is that of `found`.
+    """Return the values at a path of keys. The key `*` means each item of a list; `name` is that of `found`.
 
     Raises InvalidRequest for another spelling of a key: MLflow reads `runId` as it reads `run_id`.
     """

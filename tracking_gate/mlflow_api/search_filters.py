@@ -50,7 +50,7 @@ def of_logged_model(name: str, run_id: str) -> str | None:
 
 
 def project_of_filter(filter_: str) -> str | None:
-    """Return the project whose tag a token's filter names and nothing else; None for any other filter."""
+    """Return the project if a token's filter names the tag of a project and nothing else; None for any other."""
     found = OF_PROJECT.fullmatch(filter_)
     return found[1] if found else None
 

@@ -129,7 +129,7 @@ async def _of_version(registry: Registry, name: str, number: str, steps: int) ->
 
 
 async def _of_location(registry: Registry, location: str, host: str) -> Source:
-    """Return the source at a location, which belongs to the run or logged model whose directory contains it."""
+    """Return the source at a location, with the run or logged model that contains it."""
     owner = await _directory_of(registry, location)
     below = proxied_location(owner.uri) if owner else None
     if owner is None or below is None or not contains(below, location):
@@ -165,7 +165,7 @@ def _covers(root: str, address: StoreAddress) -> bool:
 
 
 async def _directory_of(registry: Registry, location: str) -> Source | None:
-    """Return the whole directory of the logged model or run whose id the location has."""
+    """Return the whole directory of the logged model or run that the location names by its id."""
     if model_id := model_id_in(location):
         if not (info := await registry.logged_model(model_id)):
             return None

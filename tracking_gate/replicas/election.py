@@ -74,7 +74,7 @@ class Election:
     def leader(self) -> str | None:
         """The address of another replica that holds the Lease; None without one, or if it cannot know this replica.
 
-        The holder takes a change from a replica that is not registered in the Lease for a forgery, and refuses it.
+        The holder refuses a change from a replica that is not registered in the Lease: any client could have sent it.
         """
         state = self._state
         if state is None or state.holder in {"", self.me.identity} or now() > self._seen_at + state.seconds:
@@ -240,7 +240,7 @@ class Election:
         self._leads = True
 
     def _observe(self, state: LeaseState) -> None:
-        if self._state is None or self._state.sign != state.sign:
+        if self._state is None or self._state.renewal != state.renewal:
             self._seen_at = now()
         self._state = state
 

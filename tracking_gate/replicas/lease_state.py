@@ -57,8 +57,8 @@ class LeaseState:
         return int(self.document["spec"].get("leaseTransitions") or 0)
 
     @property
-    def sign(self) -> object:
-        """A value that differs after each renewal."""
+    def renewal(self) -> object:
+        """A value that identifies the last renewal: it differs after each one."""
         spec = self.document["spec"]
         return spec.get("holderIdentity"), spec.get("renewTime"), spec.get("leaseTransitions")
 

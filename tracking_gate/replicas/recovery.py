@@ -1,4 +1,4 @@
-"""The state of a move that a replica has begun and whose end it has not recorded."""
+"""The state of a move that a replica has begun, and has not recorded as ended."""
 
 from typing import Any
 

@@ -72,7 +72,7 @@ def service(installation: Installation) -> Iterator[Finding]:
         yield bad(
             "service",
             f"Service {names.WEBHOOK_SERVICE} has no ready address",
-            "make a pod of the webhook ready; its selector must fit",
+            "make a pod of the webhook ready, or correct the selector of the Service",
         )
 
 

@@ -18,7 +18,7 @@ from webhook.reasons import Reason
 from webhook.settings import Settings
 
 RESOURCE: Final = "ephemeral-storage"
-SCRATCH_SIZE: Final = Quantity.parse("64Mi")  # the fetch streams to the store; this takes what Python writes beside it
+SCRATCH_SIZE: Final = Quantity.parse("64Mi")  # the fetch streams to the store; this takes Python's own temporary files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +53,13 @@ def storage_limit(pod: Pod) -> Quantity | None:
     }
     if not limits:
         return None
-    beside = sum((limits.get(container.pointer, Fraction(0)) for container in pod.containers), start=Fraction(0))
+    regular = sum((limits.get(container.pointer, Fraction(0)) for container in pod.containers), start=Fraction(0))
     sidecars = highest = Fraction(0)
     for container in pod.init_containers:
         limit = limits.get(container.pointer, Fraction(0))
         highest = max(highest, sidecars + limit)
         sidecars += limit if container.native_sidecar else 0
-    return Quantity.of(max(beside + sidecars, highest))
+    return Quantity.of(max(regular + sidecars, highest))
 
 
 def model_share(limit: Quantity) -> Quantity:

@@ -126,7 +126,7 @@ def _refuse_overlap(conflict: Reason, mount: Json, target: Container, path: str,
     if conflict is Reason.MOUNT_PATH_CONFLICT:
         raise RefusalError(conflict, f"{where}, where its model belongs; mount it at another path")
     if conflict is Reason.NESTED_MOUNT:
-        raise RefusalError(conflict, f"{where}, inside of its model at {path}, which is read-only; mount it outside")
+        raise RefusalError(conflict, f"{where}, inside its model at {path}, which is read-only; mount it outside")
     if is_read_only(mount, pod):
         raise RefusalError(
             conflict,

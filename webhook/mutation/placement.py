@@ -1,4 +1,4 @@
-"""The position of `mlflow-model-init` among the init containers, and its user, so that it has a network beside a mesh.
+"""The position of `mlflow-model-init` among the init containers, and its user, so that a mesh leaves it a network.
 
 A mesh captures the pod's traffic early and lets it through late. The first rule that applies decides:
 1. after a proxy that is a native sidecar: the proxy runs by then, and the fetch goes through the mesh;

@@ -49,7 +49,7 @@ class Bounds:
         return all(name in self.limits and self.limits[name].amount == self.requests[name].amount for name in RESOURCES)
 
 
-NO_BOUNDS: Final = Bounds(requests={}, limits={})  # of most containers beside the model's
+NO_BOUNDS: Final = Bounds(requests={}, limits={})  # of most containers other than the model's
 
 
 def container_resources(pod: Pod, annotations: PodAnnotations, settings: Settings) -> Json | None:

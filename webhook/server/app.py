@@ -19,7 +19,7 @@ def create_app(fault: Callable[[], str | None]) -> Flask:
 
     @app.post(REVIEW_PATH)
     def mutate() -> Response:
-        """Refuse what the connection does not take for a review."""
+        """Refuse a request to the path of reviews that is not a review."""
         raise UnsupportedMediaType("the Content-Type must be application/json")
 
     @app.get("/livez")

@@ -17,7 +17,7 @@ PARTS: Final = (b"{", b"[", b"$")
 
 @dataclass(slots=True)
 class Request:
-    """A request; the bodies of others than reviews are not kept."""
+    """A request. Only the body of a review is kept."""
 
     target: bytes = b""
     path: str = ""
@@ -31,7 +31,7 @@ class Request:
 
 
 def is_small(body: bytes) -> bool:
-    """Return True for a review whose decision takes less time than others may wait."""
+    """Return True for a review that takes less time to decide than the reviews behind it may wait."""
     return len(body) <= LARGE and sum(map(body.count, PARTS)) <= MANY
 
 

@@ -25,7 +25,7 @@ _log = logging.getLogger("webhook.review")
 
 @dataclass(slots=True)
 class Answer:
-    """An HTTP answer. `headers` are whole lines; the connection adds those that are its own."""
+    """An HTTP answer. `headers` are whole lines; the connection adds the header `connection`."""
 
     status: int
     headers: bytes

@@ -1,4 +1,4 @@
-"""The declaration of Open Inference Protocol V2: predictions, and pages about server and model."""
+"""The declaration of Open Inference Protocol V2: predictions, and endpoints about server and model."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -11,9 +11,9 @@ from serving_runtime.errors import NotLoadedError, UnsupportedMediaTypeError
 from serving_runtime.protocols import lazy
 from serving_runtime.protocols.interface import (
     Answer,
+    Endpoint,
     Inputs,
     Message,
-    Page,
     Prediction,
     PredictionSchemas,
     Protocol,
@@ -57,37 +57,37 @@ def _write(prediction: Prediction, served: ServedModel, *, requested: "Requested
     return lazy.write_tensors(prediction.value, requested, served)
 
 
-def _page(content: Mapping[str, Any], *, status: int = 200) -> Answer:
+def _json(content: Mapping[str, Any], *, status: int = 200) -> Answer:
     return Answer(status=status, body=orjson.dumps(content))
 
 
 def server(_: Status, __: Mapping[str, str]) -> Answer:
-    return _page(
+    return _json(
         {"name": "model-api-runtime", "version": version("mlflow-model-api"), "extensions": ["binary_tensor_data"]}
     )
 
 
 def live(_: Status, __: Mapping[str, str]) -> Answer:
-    return _page({"live": True})
+    return _json({"live": True})
 
 
 def ready(status: Status, _: Mapping[str, str]) -> Answer:
     """Return `ready`, which clients read; the specification's own text has `live` here."""
-    return _page({"ready": status.ready}, status=200 if status.ready else 503)
+    return _json({"ready": status.ready}, status=200 if status.ready else 503)
 
 
 def models(status: Status, _: Mapping[str, str]) -> Answer:
-    return _page({"models": [_served(status).name]})
+    return _json({"models": [_served(status).name]})
 
 
 def model(status: Status, path: Mapping[str, str]) -> Answer:
     is_ready(status, path, listed=LISTED)
-    return _page(lazy.metadata_of(_served(status)))
+    return _json(lazy.metadata_of(_served(status)))
 
 
 def model_ready(status: Status, path: Mapping[str, str]) -> Answer:
     now = is_ready(status, path, listed=LISTED)
-    return _page({"name": path["model"], "ready": now}, status=200 if now else 503)
+    return _json({"name": path["model"], "ready": now}, status=200 if now else 503)
 
 
 def index(status: Status, _: Mapping[str, str]) -> Answer:
@@ -117,14 +117,14 @@ OPEN_INFERENCE: Final = Protocol(
     read=read,
     refuse=refuse,
     schemas=schemas,
-    pages=(
-        Page(method="GET", pattern="/v2", answer=server),
-        Page(method="GET", pattern="/v2/health/live", answer=live, is_open=True),
-        Page(method="GET", pattern="/v2/health/ready", answer=ready, is_open=True),
-        Page(method="GET", pattern=MODELS, answer=models),
-        *(Page(method="GET", pattern=one, answer=model) for one in (_ONE, _VERSION)),
-        *(Page(method="GET", pattern=f"{one}/ready", answer=model_ready) for one in (_ONE, _VERSION)),
-        Page(method="POST", pattern="/v2/repository/index", answer=index),
+    endpoints=(
+        Endpoint(method="GET", pattern="/v2", answer=server),
+        Endpoint(method="GET", pattern="/v2/health/live", answer=live, is_open=True),
+        Endpoint(method="GET", pattern="/v2/health/ready", answer=ready, is_open=True),
+        Endpoint(method="GET", pattern=MODELS, answer=models),
+        *(Endpoint(method="GET", pattern=one, answer=model) for one in (_ONE, _VERSION)),
+        *(Endpoint(method="GET", pattern=f"{one}/ready", answer=model_ready) for one in (_ONE, _VERSION)),
+        Endpoint(method="POST", pattern="/v2/repository/index", answer=index),
     ),
 )
 # The same over gRPC, which has no paths: serving_runtime/rpc calls it.

@@ -84,7 +84,7 @@ def test_published_model_api_is_found_by_name_and_description(held: Domino, rest
 
     assert apis.find(spec(held, "found")) is None
     with pytest.raises(NotFoundError):
-        apis.look(made.model_id, made.version_id)
+        apis.read_version(made.model_id, made.version_id)
 
 
 def test_model_api_is_found_among_more_than_one_page(
@@ -111,7 +111,7 @@ def test_older_api_goes_on_from_a_publication_that_broke_off(held: Domino, rest:
     assert (made.model_id, made.version_id) == (model.id, model.newest.id)
     assert len(model.versions) == 2
     assert model.variables == {"MLFLOW_MODEL_NAME": "broken-off"}
-    assert apis.find(wanted) == apis.look(model.id, model.newest.id)
+    assert apis.find(wanted) == apis.read_version(model.id, model.newest.id)
 
 
 def test_variables_are_named_as_this_domino_names_them(workspace: Any, tmp_path: Path) -> None:

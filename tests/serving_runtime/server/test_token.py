@@ -13,11 +13,11 @@ import yaml
 from openapi_spec_validator import validate
 
 from model_contract.exit_codes import ExitCode
+from serving_runtime.http.endpoints import OPEN_PATHS
 from serving_runtime.http.errors import UnauthorizedError
-from serving_runtime.http.pages import OPEN_PATHS
 from serving_runtime.http.routes import ROUTES, Route
 from serving_runtime.http.tokens import TokenFileError, Tokens
-from serving_runtime.protocols.interface import Page
+from serving_runtime.protocols.interface import Endpoint
 from serving_runtime.protocols.table import PROTOCOLS
 from serving_runtime.settings import OPTIONS
 from testbed.held_calls import held_calls
@@ -78,10 +78,10 @@ def test_probes_figures_and_page_are_open(path: str, guarded: RuntimeServer) -> 
 
 @pytest.mark.parametrize(
     "page",
-    [page for protocol in PROTOCOLS for page in protocol.pages if "/health/" in page.pattern],
+    [endpoint for protocol in PROTOCOLS for endpoint in protocol.endpoints if "/health/" in endpoint.pattern],
     ids=lambda page: page.pattern,
 )
-def test_health_page_of_each_protocol_is_open(page: Page, guarded: RuntimeServer) -> None:
+def test_health_page_of_each_protocol_is_open(page: Endpoint, guarded: RuntimeServer) -> None:
     assert guarded.ask(page.method, page.pattern).status == 200
 
 

@@ -88,9 +88,7 @@ def check_deleted_tag(actor: Actor, key: str) -> None:
 def check_tag(actor: Actor, key: str) -> None:
     """Check a tag in any case of its letters: a database that ignores the case takes two spellings for one tag."""
     if RESERVED_TAGS.fullmatch(key) or SERVER_TAGS.fullmatch(key):
-        raise Forbidden(
-            f"the tag {key} is MLflow's own: with it MLflow would take the object for another kind of thing"
-        )
+        raise Forbidden(f"the tag {key} is MLflow's own: with it MLflow would treat the object as one of another kind")
     if key not in WRITTEN_ONCE and key.casefold() in WRITTEN_ONCE:
         raise Forbidden(f"write the tag {key.casefold()} as it is")
     if actor.kind is ActorKind.ADMIN:

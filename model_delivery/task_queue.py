@@ -1,4 +1,4 @@
-"""Tasks that several threads take in turn; a running task may add others."""
+"""A queue of tasks for several threads; a running task may add others."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -8,8 +8,8 @@ Task = Callable[[], None]
 Ready = Callable[[], bool]
 
 
-class Work:
-    """Tasks in the order in which they are begun. Each is made when its turn comes: a model may have 100,000 files."""
+class TaskQueue:
+    """Tasks in their order. Each is made only when a thread takes it: a model may have 100,000 files."""
 
     def __init__(self, tasks: Iterable[Task]) -> None:
         self._waiting: list[tuple[Iterator[Task], Ready]] = [(iter(tasks), _always)]  # the last ones come first
@@ -17,16 +17,16 @@ class Work:
         self._changed = threading.Condition()
 
     def add(self, tasks: Iterable[Task], ready: Ready | None = None) -> None:
-        """Add tasks, from a running task; they come before all that wait.
+        """Put tasks before all that wait. Call it from a running task.
 
-        While `ready` returns False, those behind come before them; it must become True before the running tasks end.
+        While `ready` returns False, the tasks behind them run first. It must become True before the running tasks end.
         """
         with self._changed:
             self._waiting.append((iter(tasks), ready or _always))
             self._changed.notify_all()
 
-    def look_again(self) -> None:
-        """Take notice of tasks that have become ready, from a running task."""
+    def recheck(self) -> None:
+        """Ask again if added tasks are ready. Call it from a running task."""
         with self._changed:
             self._changed.notify_all()
 

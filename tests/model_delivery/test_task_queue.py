@@ -8,7 +8,7 @@ import pytest
 
 from model_delivery.listed_model import ListedFile
 from model_delivery.ranges import AHEAD, RANGE, RangedFile
-from model_delivery.work import Work
+from model_delivery.task_queue import TaskQueue
 from testbed.processes import PATIENCE
 
 BEHIND = 4  # ranges beyond those that may wait
@@ -19,31 +19,31 @@ def test_tasks_that_are_not_ready_let_others_come_first() -> None:
     ready, passed = threading.Event(), threading.Event()
 
     def first() -> None:
-        work.add([lambda: begun.append("later")], ready.is_set)
+        tasks.add([lambda: begun.append("later")], ready.is_set)
         assert passed.wait(PATIENCE)
         ready.set()
-        work.look_again()
+        tasks.recheck()
 
     def other() -> None:
         begun.append("other")
         passed.set()
 
-    work = Work([first, other])
-    work.run(threads=2, stop=lambda: None)
+    tasks = TaskQueue([first, other])
+    tasks.run(threads=2, stop=lambda: None)
 
     assert begun == ["other", "later"]
 
 
 def test_the_first_error_ends_a_run_whose_other_tasks_are_not_ready() -> None:
     def fails() -> None:
-        work.add([lambda: begun.append("never")], lambda: False)
+        tasks.add([lambda: begun.append("never")], lambda: False)
         raise OSError("the disk failed")
 
     begun: list[str] = []
     stopped = threading.Event()
-    work = Work([fails])
+    tasks = TaskQueue([fails])
     with pytest.raises(OSError, match="the disk failed"):
-        work.run(threads=2, stop=stopped.set)
+        tasks.run(threads=2, stop=stopped.set)
 
     assert stopped.is_set()
     assert begun == []
@@ -55,9 +55,9 @@ def test_no_more_ranges_are_requested_while_the_digest_is_behind(tmp_path: Path)
     seen: list[bool] = []
     head, *others = islice(ranged.parts(), count)
     for part in others:
-        ranged.arrive(part, lambda: None)
+        ranged.add_received(part, lambda: None)
     waiting_for_the_first = ranged.ready()
-    ranged.arrive(head, lambda: seen.append(ranged.ready()))
+    ranged.add_received(head, lambda: seen.append(ranged.ready()))
 
     assert waiting_for_the_first
     assert seen == [False] * BEHIND + [True] * (count - BEHIND)
@@ -68,7 +68,7 @@ def test_ranges_of_an_earlier_run_do_not_hold_back_those_that_are_missing(tmp_pa
     ranged = sparse(tmp_path, count, received=count - 1)
     seen = [ranged.ready()]
     (last,) = ranged.parts()
-    ranged.arrive(last, lambda: seen.append(ranged.ready()))
+    ranged.add_received(last, lambda: seen.append(ranged.ready()))
 
     assert seen == [True] * (count + 1)
 

@@ -13,8 +13,11 @@ from serving_runtime.protocols.open_inference.metadata import metadata_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RpcPage:
-    """`answer` returns the response to a request; it raises HttpError, ServingError. `is_open`: it needs no token."""
+class RpcEndpoint:
+    """A method that does not predict. `answer` returns the response, and raises HttpError, ServingError.
+
+    `is_open`: it needs no token.
+    """
 
     rpc: Rpc
     answer: Callable[[Any, Status], Any]
@@ -68,11 +71,11 @@ SERVER: Final = INFERENCE.method("ServerMetadata")
 MODEL_READY: Final = INFERENCE.method("ModelReady")
 MODEL: Final = INFERENCE.method("ModelMetadata")
 INDEX: Final = INFERENCE.method("RepositoryIndex")
-PAGES: Final = (
-    RpcPage(rpc=LIVE, answer=_server_live, is_open=True),
-    RpcPage(rpc=READY, answer=_server_ready, is_open=True),
-    RpcPage(rpc=SERVER, answer=_server_metadata),
-    RpcPage(rpc=MODEL_READY, answer=_model_ready),
-    RpcPage(rpc=MODEL, answer=_model_metadata),
-    RpcPage(rpc=INDEX, answer=_index),
+ENDPOINTS: Final = (
+    RpcEndpoint(rpc=LIVE, answer=_server_live, is_open=True),
+    RpcEndpoint(rpc=READY, answer=_server_ready, is_open=True),
+    RpcEndpoint(rpc=SERVER, answer=_server_metadata),
+    RpcEndpoint(rpc=MODEL_READY, answer=_model_ready),
+    RpcEndpoint(rpc=MODEL, answer=_model_metadata),
+    RpcEndpoint(rpc=INDEX, answer=_index),
 )

@@ -1,4 +1,4 @@
-"""`/info`, `/openapi.json` and `/docs`: the pages by which people and programs learn about the model."""
+"""`/info`, `/openapi.json` and `/docs`: the endpoints about the model, for people and programs."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,7 +10,7 @@ import orjson
 from serving_runtime.errors import NotLoadedError
 from serving_runtime.http import lazy
 from serving_runtime.page.render import CONTENT_TYPE, page
-from serving_runtime.protocols.interface import Answer, Page, ServedModel, Status
+from serving_runtime.protocols.interface import Answer, Endpoint, ServedModel, Status
 from serving_runtime.protocols.table import PROTOCOLS
 
 # Paths of the server itself that need no token: the kubelet's probes send none, nor does Prometheus if it finds pods by
@@ -61,9 +61,11 @@ def _openapi(directory: Path, name: str, version: str | None, *, guarded: bool) 
     return orjson.dumps(lazy.with_token(document, OPEN_PATHS) if guarded else document)
 
 
-PAGES: Final = tuple(
-    Page(method="GET", pattern=pattern, answer=answer, is_open=answer is docs)  # docs is the same for every model
+ENDPOINTS: Final = tuple(
+    Endpoint(method="GET", pattern=pattern, answer=answer, is_open=answer is docs)  # docs is the same for every model
     for pattern, answer in (("/docs", docs), ("/info", info), ("/openapi.json", openapi))
 )
-PROTOCOL_PAGES: Final = tuple(page for protocol in PROTOCOLS for page in protocol.pages)
-OPEN_PATHS: Final = SERVER_OPEN_PATHS | {page.pattern for page in (*PAGES, *PROTOCOL_PAGES) if page.is_open}
+PROTOCOL_ENDPOINTS: Final = tuple(endpoint for protocol in PROTOCOLS for endpoint in protocol.endpoints)
+OPEN_PATHS: Final = SERVER_OPEN_PATHS | {
+    endpoint.pattern for endpoint in (*ENDPOINTS, *PROTOCOL_ENDPOINTS) if endpoint.is_open
+}

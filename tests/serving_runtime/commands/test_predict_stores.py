@@ -108,6 +108,21 @@ def test_table_with_older_versions_is_refused_in_a_store_too(
     assert find_sources([f"s3://{lake}/in/day=1/*.csv"], None)
 
 
+@pytest.mark.parametrize("scheme", ["s3", "s3a"])
+def test_table_with_older_versions_is_refused_before_an_engine_starts(
+    scheme: str, run: Run, models: Path, server: S3Server, lake: str
+) -> None:
+    path = server.directory / lake / "in/_delta_log/0.json"
+    path.parent.mkdir()
+    path.touch()
+
+    ended = run(
+        "predict", "--engine", "spark", "--model-path", models / "wine", f"{scheme}://{lake}/in/day=3", "-o", "out/"
+    )
+
+    assert (ended.code, "has a table of Delta, Hudi or Iceberg" in ended.err) == (3, True), ended.err
+
+
 def test_object_is_there_when_it_is_whole(run: Run, models: Path, server: S3Server, lake: str) -> None:
     bad = server.directory / lake / "bad.csv"
     bad.write_text(HEADER + "1,7.4,3.5,9.4\n2,high,3.5,9.4\n")

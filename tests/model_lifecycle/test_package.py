@@ -258,6 +258,13 @@ def test_files_that_changed_since_their_digest_are_not_packaged(model_3: Model, 
     assert not [path for _, path, _ in registry.requests() if "changed" in path and "uploads" in path]
 
 
+def test_version_that_is_no_number_is_refused_by_its_name() -> None:
+    env = os.environ | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    done = run(env, "package", "--name=wine", "--version=production", "--to=registry.example/wine")
+
+    assert (done.code, done.err.startswith('Error: the version is "production": ')) == (3, True), done.err
+
+
 def test_token_that_only_reads_pushes_nothing(model_3: Model, registry: ImageRegistry) -> None:
     number = model_3.version()
 

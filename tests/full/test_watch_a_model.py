@@ -56,12 +56,13 @@ def test_table_of_the_page_is_recorded_asked_and_plotted(tmp_path: Path, monkeyp
     captured = flags.replace("parquet:captured", f"parquet:{tmp_path}/captured")
 
     with serving(tmp_path / "iris", *NATIVE, *captured.split(), log=tmp_path / "log") as server:
-        send = [sys.executable, ROOT / "examples/watch/send.py", "flowers.csv", server.url, "4"]
+        send: list[str | Path] = [sys.executable, ROOT / "examples/watch/send.py", "flowers.csv", server.url, "4"]
         subprocess.run(send, cwd=tmp_path, check=True)
         server.ask_to_end()
         code = server.exit_code()
     monkeypatch.chdir(tmp_path)
-    found = duckdb.sql(query).df()
+    with duckdb.connect() as database:
+        found = database.execute(query).df()
     subprocess.run([sys.executable, *shlex.split(plot.replace("examples", f"{ROOT}/examples"))], check=True)
 
     assert code == 0

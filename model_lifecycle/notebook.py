@@ -3,8 +3,9 @@
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
-from model_contract.model_ref import ContractError, validate
+from model_contract.model_ref import InvalidVariableError, validate
 from model_contract.names import MODEL_NAME, MODEL_VERSION
 from model_lifecycle.domino.access import DominoAccess
 from model_lifecycle.domino.rest import DominoRest
@@ -14,6 +15,9 @@ from model_lifecycle.registry import Registry
 from model_lifecycle.staging.request import PROJECT, StageOptions, request_of
 from model_lifecycle.staging.sequence import Staged, stage_version
 from model_lifecycle.tracking import Credentials, Tracking, tls_of, tracking_uri
+
+# The names of what a caller gives by an option or an argument, and a pod by a variable.
+SAID: Final = {MODEL_NAME: "the name", MODEL_VERSION: "the version"}
 
 
 def stage(  # noqa: PLR0913  each has a default that fits in a workspace
@@ -65,5 +69,5 @@ def checked(name: str, version: str) -> tuple[str, str]:
     """Return name and version in their normal form. Raises InvalidError if one is not valid."""
     try:
         return validate(MODEL_NAME, name), str(int(validate(MODEL_VERSION, version)))
-    except ContractError as error:
-        raise InvalidError(str(error)) from error
+    except InvalidVariableError as error:
+        raise InvalidError(SAID[error.variable] + str(error).removeprefix(error.variable)) from error

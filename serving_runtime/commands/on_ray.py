@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from serving_runtime.commands.cli_errors import CommandError, InputFileError, Mi
 from serving_runtime.commands.engine import EngineTask, engine_error, existing_output
 from serving_runtime.commands.part_record import ScoredRows
 from serving_runtime.commands.partitions import NULL
+from serving_runtime.commands.places import reason
 from serving_runtime.errors import ServingError
 from serving_runtime.mlmodel import read_metadata
 from serving_runtime.prediction.record_batches import PROBLEM, RefusedRowError, with_problem
@@ -31,6 +33,7 @@ from serving_runtime.signature import Scalar, Type
 from serving_runtime.tables.arrow_tables import types_of
 
 FAILURES: Final = (RayError, pa.ArrowException, OSError, ValueError)
+CONNECT_SECONDS: Final = 10
 EXISTS: Final = re.compile(r"Path \S+ already exists")
 # Arrow's types for texts of directories that the model takes as another type.
 TYPES: Final = {
@@ -65,13 +68,25 @@ def score_on_ray(task: EngineTask) -> ScoredRows:
 
 def _connect(task: EngineTask) -> None:
     """Connect to a cluster, or start one on this machine with a processor for each actor and one that reads."""
-    if task.address or os.environ.get("RAY_ADDRESS"):
+    if address := task.address or os.environ.get("RAY_ADDRESS"):
+        _expect_server(address)
         try:
             ray.init(address=task.address)
         except (ConnectionError, ValueError) as error:
             raise UnavailableError(f"the cluster of Ray does not answer: {engine_error(str(error))}") from None
     else:
         ray.init(num_cpus=max(len(os.sched_getaffinity(0)), task.workers + 1), include_dashboard=False)
+
+
+def _expect_server(address: str) -> None:
+    """Raise UnavailableError if no server is at host and port of an address: Ray itself tries for 15 minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if not port.isdecimal():  # "auto"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UnavailableError(f"the cluster of Ray does not answer at {address}: {reason(error)}") from None
 
 
 def _read(task: EngineTask, *, include_paths: bool = False) -> Dataset:

@@ -57,7 +57,7 @@ def _opened(stream: IO[bytes]) -> Any:
     """Return the file, which is read piece by piece: by default Arrow holds all that it has read."""
     if not stream.seekable():
         stream = io.BytesIO(stream.read())
-    piece = OBJECT_PIECE if isinstance(stream, arrow.NativeFile) else PIECE
+    piece = OBJECT_PIECE if isinstance(stream, io.RawIOBase) else PIECE
     return open_parquet(stream, pre_buffer=False, buffer_size=piece)
 
 

@@ -1,13 +1,14 @@
 """Files on this machine, or in an object store if the extra `tables` is installed."""
 
 import fcntl
+import io
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Final, NamedTuple, TypeAlias, Union
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, Union
 
 from model_contract.extras import missing_extra
 from serving_runtime.commands.cli_errors import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FilePlace: TypeAlias = Union[Path, "ObjectPath"]
 READ: Final = 128 << 10  # bytes that are read at once: with Python's 8 KiB, long lines take three times as long
+OBJECT_READ: Final = 8 << 20  # the same for an object, each piece of which is a request
 FULL: Final = frozenset({ENOSPC, EDQUOT, EFBIG})
 
 
@@ -80,13 +82,50 @@ def opened(place: FilePlace, state: State, *, at_any_place: bool) -> Iterator[IO
         if isinstance(place, Path):
             stream: IO[bytes] = place.open("rb", buffering=READ)
         else:
-            stream = place.open(at_any_place=at_any_place)
+            content: Any = ObjectStream(place, place.open())
+            stream = content if at_any_place else io.BufferedReader(content, OBJECT_READ)
     except OSError as error:
         raise read_error(place, error) from None
     with stream:
         yield stream
     if state_of(place) != state:
         raise InputFileError(f"{place} was changed or removed while it was read; repeat the command")
+
+
+class ObjectStream(io.RawIOBase):
+    """A stream of an object. Methods raise CommandError: readers would take an OSError for that of a damaged file."""
+
+    def __init__(self, place: "ObjectPath", file: Any) -> None:
+        self._place = place
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with self._errors():
+            return int(self._file.readinto(buffer))
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with self._errors():
+            return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise read_error(self._place, error) from None
 
 
 def replacing(place: FilePlace) -> AbstractContextManager[IO[bytes]]:

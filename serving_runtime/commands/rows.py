@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,16 +37,21 @@ except ImportError:
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# The first bytes of files that are neither text nor compressed, and what to do with each.
+# Patterns of the first bytes of files that are neither text nor compressed, and what to do with each.
 NO_TEXT: Final = {
-    b"PK\x03\x04": "a zip archive or a spreadsheet's workbook; unpack it, or save the sheet as CSV",
-    b"\xd0\xcf\x11\xe0": "a workbook of an old spreadsheet; save the sheet as CSV",
-    b"ARROW1": "a file of Arrow (Feather); give --input-format arrow",
-    b"\xff\xff\xff\xff": "a stream of Arrow; give --input-format arrow",
-    b"PAR1": "Parquet; give --input-format parquet",
-    b"\xff\xfe": "text of UTF-16; save it as UTF-8, with commas between the fields of a table",
-    b"\xfe\xff": "text of UTF-16; save it as UTF-8, with commas between the fields of a table",
+    rb"PK\x03\x04": "a zip archive or a spreadsheet's workbook; unpack it, or save the sheet as CSV",
+    rb"\xd0\xcf\x11\xe0": "a workbook of an old spreadsheet; save the sheet as CSV",
+    rb"ARROW1": "a file of Arrow (Feather); give --input-format arrow",
+    rb"\xff\xff\xff\xff": "a stream of Arrow; give --input-format arrow",
+    rb"PAR1": "Parquet; give --input-format parquet",
+    rb"\xff\xfe|\xfe\xff": "text of UTF-16; save it as UTF-8, with commas between the fields of a table",
+    rb"ORC.{0,4}[\x00-\x08]": "ORC; write it as Parquet",  # a header of CSV may begin with these letters
+    rb"\x80[\x02-\x05]": "a pickle of Python; write it as Parquet",
+    rb"\x89HDF": "HDF5; write it as Parquet",
+    rb"Obj\x01": "Avro; write it as Parquet",
+    rb"SQLite format 3\x00": "a database of SQLite; write the table as CSV",
 }
+BEGINNING: Final = 16  # bytes that such a pattern needs
 COLUMNAR: Final = {"parquet": parquet_chunks, "arrow": arrow_chunks}
 PARSERS: Final = 2  # threads that parse CSV, a block each: with Arrow's own in each block, the processor switched more
 OF_EXCEL: Final = "sep="  # beginning of a first line that tells Excel the delimiter
@@ -106,7 +112,7 @@ def _text(stream: IO[bytes]) -> IO[bytes]:
     """Return the stream, decompressed if it is compressed. Raises InputFileError if its content is not text."""
     content = decompressed(stream, _beginning(stream))
     beginning = _beginning(content)
-    if kind := next((kind for magic, kind in NO_TEXT.items() if beginning.startswith(magic)), None):
+    if kind := next((kind for magic, kind in NO_TEXT.items() if re.match(magic, beginning, re.DOTALL)), None):
         raise InputFileError(f"the file is {kind}")
     return content
 
@@ -114,10 +120,10 @@ def _text(stream: IO[bytes]) -> IO[bytes]:
 def _beginning(stream: IO[bytes]) -> bytes:
     """Return the first bytes, which stay; none of a stream that cannot go back."""
     if isinstance(stream, io.BufferedReader):
-        return stream.peek(8)[:8]
+        return stream.peek(BEGINNING)[:BEGINNING]
     if not stream.seekable():
         return b""
-    beginning = stream.read(8)
+    beginning = stream.read(BEGINNING)
     stream.seek(0)
     return beginning
 

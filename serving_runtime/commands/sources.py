@@ -31,6 +31,7 @@ SUFFIXES: Final[Mapping[str, str]] = {
     ".ipc": "arrow",
 }
 COMPRESSED: Final = frozenset({".gz", ".bz2", ".xz", ".lzma", ".zst", ".zip"})
+OF_ENGINES: Final = {"s3a": "s3"}  # Spark's scheme of a store, and ours
 HIDDEN: Final = (".", "_")  # beginnings of names that readers of data sets skip
 
 
@@ -80,10 +81,11 @@ def check_directories(arguments: Sequence[str]) -> None:
     What is missing here, or is at an address that only an engine knows, is left to the engine.
     """
     for argument in arguments:
-        scheme, separator, _ = argument.partition("://")
+        scheme, separator, key = argument.partition("://")
+        scheme = OF_ENGINES.get(scheme, scheme)
         if not separator or scheme in STORES:
             with suppress(MissingFileError, UnavailableError):
-                list(_found(argument, "parquet"))
+                list(_found(f"{scheme}://{key}" if separator else argument, "parquet"))
 
 
 def check_outputs(names: Iterable[str], sources: Iterable[Source]) -> None:

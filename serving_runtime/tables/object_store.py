@@ -1,13 +1,12 @@
 """Objects of a store (`s3://`, `gs://`, `az://`), which Arrow's file systems read and write."""
 
-import io
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePath, PurePosixPath
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final
 
 from pyarrow import fs
 
@@ -64,10 +63,9 @@ class ObjectPath:
         infos = sorted((info for info in found if info.is_file), key=lambda info: str(info.path))
         return {ObjectPath(self.scheme, PurePosixPath(info.path)): (info.size, info.mtime_ns) for info in infos}
 
-    def open(self, *, at_any_place: bool) -> IO[bytes]:
-        """Return a stream that reads the object from its beginning, or `at_any_place`, as a reader of Parquet does."""
-        stream: Any = self._filesystem.open_input_file(str(self.key))
-        return cast("IO[bytes]", stream if at_any_place else io.BufferedReader(stream, BLOCK))
+    def open(self) -> Any:
+        """Return a file of Arrow, which sends a request for each piece that is read."""
+        return self._filesystem.open_input_file(str(self.key))
 
     def read(self) -> bytes:
         with self._filesystem.open_input_file(str(self.key)) as stream:

@@ -18,6 +18,8 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from model_lifecycle.cluster import client_of
+from model_lifecycle.rollout.cluster_objects import ClusterObjects
 from testbed.cluster.control_plane import ControlPlane, control_plane, deployment_controllers
 from testbed.former_version import former_version
 from testbed.gate import API, ask
@@ -32,6 +34,23 @@ DEPLOYMENTS: Final = "/apis/apps/v1/namespaces/default/deployments"
 PODS: Final = "/api/v1/namespaces/default/pods"
 LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 MODEL: Final = "rolled"
+GATEWAY: Final = "gateway.networking.k8s.io"
+ROUTES: Final = f"/apis/{GATEWAY}/v1/namespaces/default/httproutes"
+ANY_OBJECT: Final = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+HTTP_ROUTE: Final = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {
+        "name": f"httproutes.{GATEWAY}",
+        "annotations": {"api-approved.kubernetes.io": "unapproved, of a test"},
+    },
+    "spec": {
+        "group": GATEWAY,
+        "names": {"plural": "httproutes", "singular": "httproute", "kind": "HTTPRoute", "listKind": "HTTPRouteList"},
+        "scope": "Namespaced",
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": ANY_OBJECT}}],
+    },
+}
 BAD: Final = "3"  # a version whose pods never get ready
 
 
@@ -416,3 +435,25 @@ def test_rollout_that_cannot_begin_says_why(
 
     assert done.returncode == code, done.stderr
     assert sentence in done.stderr
+
+
+def test_share_of_a_canary_is_that_of_a_route_with_a_weight_for_its_service(
+    rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(rollouts.plane.kubeconfig))
+    canary, service = ({"name": f"wine-{name}", "port": 80} for name in ("canary-predictor", "predictor"))
+    with client_of(None) as client:
+        cluster = ClusterObjects(client=client, namespace="default")
+        without_gateway = cluster.weighted_routes(canary["name"])
+        rollouts.plane.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", HTTP_ROUTE)
+        rollouts.until(lambda: rollouts.plane.client.get(ROUTES).is_success)
+        for name, backends in {
+            "alone": [service],
+            "off": [service | {"weight": 100}, canary | {"weight": 0}],
+            "split": [service | {"weight": 90}, canary | {"weight": 10}],
+        }.items():
+            route = {"metadata": {"name": name}, "spec": {"rules": [{"backendRefs": backends}]}}
+            rollouts.plane.create(ROUTES, {"apiVersion": f"{GATEWAY}/v1", "kind": "HTTPRoute", **route})
+        found = cluster.weighted_routes(canary["name"])
+
+    assert (without_gateway, found) == ([], ["split"])

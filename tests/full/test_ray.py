@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from testbed.engines import (
     rows,
     wait_for_batches,
 )
+from testbed.processes import free_port
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
 LOCAL = ("predict", "--engine", "ray")
@@ -51,6 +53,46 @@ def test_lost_actor_loses_no_row(engines: Engines, engine_models: Path, table: T
     loads = [line.split() for line in lines if line.startswith("load")]
     assert len({process for _, process, _ in loads}) == 3  # two, and the one that replaced the lost one
     assert sum(line.startswith("batch") for line in lines) > 8 * ROWS // 500  # some were repeated
+
+
+def test_cluster_is_named_by_its_address(engines: Engines, engine_models: Path, table: Table, tmp_path: Path) -> None:
+    directory, head = table(2), tmp_path / "head"
+    command = (*LOCAL, "--model-path", engine_models / "sum", directory, "--keep-columns", "id")
+    start = "import ray, time; print(ray.init(num_cpus=3, include_dashboard=False).address_info['address'], flush=True)"
+    with engines.running(engines.python, "-c", f"{start}; time.sleep({TIMEOUT})", log=head, RAY_AUTH_MODE="disabled"):
+        address = wait_for_address(head)
+        for output, options, variables in (
+            ("by-option", ("--address", address), {}),
+            ("by-variable", (), {"RAY_ADDRESS": address}),
+        ):
+            scored = engines.run(
+                *command, *options, "-o", tmp_path / output, directory=tmp_path, RAY_AUTH_MODE="disabled", **variables
+            )
+            assert scored.code == 0, scored.err
+            assert "Connecting to existing Ray cluster" in scored.err
+            assert has_each_row_once(tmp_path / output, 2)
+
+
+def wait_for_address(log: Path) -> str:
+    """Return the address that a cluster has printed. Raises TimeoutError."""
+    end = time.monotonic() + LONGEST
+    while (found := re.search(r"^[\d.]+:\d+$", log.read_text(), re.MULTILINE)) is None:
+        if time.monotonic() > end:
+            raise TimeoutError(f"the cluster has printed no address after {LONGEST} s: {log.read_text()}")
+        time.sleep(0.1)
+    return found[0]
+
+
+def test_cluster_that_does_not_answer_ends_the_command(engines: Engines, engine_models: Path, tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    command = (*LOCAL, "--model-path", engine_models / "sum", "rows", "-o", "out", "--address", address)
+
+    ended = engines.run(*command, directory=tmp_path)
+
+    assert (ended.code, ended.last) == (
+        8,
+        f"error: the cluster of Ray does not answer at {address}: Connection refused",
+    )
 
 
 def test_far_time_of_sparks_older_type_is_no_fault_of_another_column_and_is_not_kept_as_another_one(

@@ -2,9 +2,7 @@
 
 import json
 import os
-import pty
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from testbed.delivery import COMMAND, Delivery
 from testbed.faults import only, slowly
 from testbed.registered import Registered
 from testbed.reverse_proxy import reverse_proxy
+from testbed.terminal import run_at_terminal
 
 
 def test_a_line_says_bytes_rate_and_the_time_that_is_left() -> None:
@@ -43,31 +42,16 @@ def test_lines_come_while_the_block_runs(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_a_terminal_gets_a_bar_with_rate_and_remaining_time(tmp_path: Path, mlflow_3: Registered) -> None:
-    main, terminal = pty.openpty()
     with reverse_proxy(mlflow_3.uri, only("weights.bin", slowly(0.005))) as slow:
-        ref = mlflow_3.ref("big")
-        environment = os.environ | ref.variables() | {"MLFLOW_TRACKING_URI": slow.uri, "TERM": "xterm"}
+        environment = os.environ | mlflow_3.ref("big").variables() | {"MLFLOW_TRACKING_URI": slow.uri}
         (tmp_path / "store").mkdir()
         command = [*COMMAND, "fetch", f"--store={tmp_path / 'store'}", f"--termination-log={tmp_path / 'log'}"]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=terminal) as process:
-            os.close(terminal)
-            shown = read_all(main)
+        code, shown = run_at_terminal(command, environment)
 
-    assert process.returncode == ExitCode.DONE, shown
+    assert code == ExitCode.DONE, shown
     assert re.search(r"[\d.]+/62\.9 MB", shown)
     assert re.search(r"[\d.]+ [kM]B/s", shown)
     assert re.search(r"\d:\d\d:\d\d", shown)
-
-
-def read_all(descriptor: int) -> str:
-    content = b""
-    try:
-        while piece := os.read(descriptor, 1 << 16):
-            content += piece
-    except OSError:  # the other end is closed
-        pass
-    os.close(descriptor)
-    return content.decode()
 
 
 def test_the_termination_log_of_a_fetch_holds_one_json_line(delivery: Delivery, mlflow_3: Registered) -> None:

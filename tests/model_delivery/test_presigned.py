@@ -13,7 +13,7 @@ import pytest
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ModelRef
 from model_contract.tokens import Purpose
-from testbed.delivery import Delivery, Ended
+from testbed.delivery import Delivery, Ended, wait_until
 from testbed.faults import answer, cut, first, only, slowly, stall, without_ranges
 from testbed.gate import PASSWORD, gate
 from testbed.mlflow_server import MlflowServer, mlflow_server
@@ -78,6 +78,13 @@ def on_s3(s3_mlflow: OnS3) -> Iterator[OnS3]:
     s3_mlflow.store.rules = ()
 
 
+def delivery_from(directory: Path, uri: str, hosts: str) -> Delivery:
+    token = directory / "token"
+    token.write_text(TOKEN)
+    environment = {"MODEL_API_PRESIGNED_HOSTS": hosts, "MODEL_API_TOKEN_FILE": str(token)}
+    return Delivery(directory=directory, uri=uri, environment=environment)
+
+
 def fetch(
     directory: Path,
     on_s3: OnS3,
@@ -88,14 +95,8 @@ def fetch(
 ) -> tuple[Ended, ReverseProxy]:
     """Fetch with these rules before the store; return the proxy before MLflow, too."""
     on_s3.store.rules = [only(SIGNED, rule) for rule in rules]
-    token = directory / "token"
-    token.write_text(TOKEN)
-    environment = {
-        "MODEL_API_PRESIGNED_HOSTS": on_s3.host if hosts is None else hosts,
-        "MODEL_API_TOKEN_FILE": str(token),
-    }
     with reverse_proxy(on_s3.server.uri) as mlflow:
-        delivery = Delivery(directory=directory, uri=mlflow.uri, environment=environment)
+        delivery = delivery_from(directory, mlflow.uri, on_s3.host if hosts is None else hosts)
         ended = delivery.fetch(on_s3.models.ref(example), *options)
     assert SIGNED not in ended.output
     assert TOKEN not in ended.output
@@ -265,6 +266,43 @@ def test_a_store_that_goes_away_in_the_middle_ends_the_fetch_and_the_next_one_is
     assert again.code == ExitCode.DONE, again.output
     assert "bytes=0-0" not in on_s3.asked()[-4:]
     assert arrived(tmp_path, on_s3.models.ref("big"))
+
+
+def test_a_fetch_that_was_killed_continues_with_what_it_has(tmp_path: Path, on_s3: OnS3) -> None:
+    on_s3.store.rules = [only(SIGNED, stall(4 * MIB))]
+    delivery, ref = delivery_from(tmp_path, on_s3.server.uri, on_s3.host), on_s3.models.ref("big")
+    with delivery.start(ref) as process:
+        wait_until(lambda: any("received" in path.read_text() for path in delivery.store.glob(".partial-*.progress")))
+        process.kill()
+    assert not delivery.run_directory(ref).exists()
+    on_s3.store.seen.clear()
+
+    ended, mlflow = fetch(tmp_path, on_s3)
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert "going on where an earlier run ended" in ended.output
+    assert set(filter(None, on_s3.asked())) != set(PARTS)
+    assert not through_mlflow(mlflow)
+    assert arrived(tmp_path, ref)
+
+
+def test_two_fetches_at_once_ask_the_store_for_each_range_once(tmp_path: Path, on_s3: OnS3) -> None:
+    delivery, ref = delivery_from(tmp_path, on_s3.server.uri, on_s3.host), on_s3.models.ref("big")
+    processes = [delivery.start(ref) for _ in range(2)]
+    codes = [delivery.wait(process).code for process in processes]
+
+    assert codes == [ExitCode.DONE, ExitCode.DONE]
+    assert sorted(filter(None, on_s3.asked())) == sorted(["bytes=0-0", *PARTS])
+    assert arrived(tmp_path, ref)
+
+
+def test_a_full_disk_ends_the_fetch_and_leaves_nothing(tmp_path: Path, on_s3: OnS3) -> None:
+    delivery = delivery_from(tmp_path, on_s3.server.uri, on_s3.host)
+    ended = delivery.fetch(on_s3.models.ref("big"), before=["prlimit", f"--fsize={20 * MIB}"])
+
+    assert ended.code == ExitCode.NO_SPACE, ended.output
+    assert on_s3.asked() != []
+    assert list(delivery.store.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,11 +15,12 @@ import pytest
 from model_contract.exit_codes import ExitCode
 from model_delivery.errors import InvalidInputError
 from model_delivery.storage_uri import AliasUri, RunUri, StorageUri, VersionUri, parse_storage_uri
-from testbed.delivery import Delivery, wait_until
+from testbed.delivery import COMMAND, Delivery, wait_until
 from testbed.faults import only, stall
 from testbed.gate import API, ask
 from testbed.registered import Registered, files_below
 from testbed.reverse_proxy import Exchange, reverse_proxy
+from tests.model_delivery.test_fetch import MIB
 
 RUN = "5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5"
 STORE = ".model-api"
@@ -196,6 +198,23 @@ def test_no_part_of_a_model_is_visible_while_it_comes_or_after_a_kill(delivery: 
     ended = delivery.fetch_storage(uri)
 
     assert "going on where an earlier run ended" in ended.output
+    assert visible(delivery.store) == mlflow_3.files("big")
+
+
+def test_a_full_disk_ends_the_fetch_and_shows_nothing(delivery: Delivery, mlflow_3: Registered) -> None:
+    """The limit on the size of a file ends a write as a full disk does."""
+    command = ("prlimit", f"--fsize={20 * MIB}", *COMMAND)
+    ended = replace(delivery, command=command).fetch_storage(uri_of(mlflow_3, "big"))
+
+    assert ended.code == ExitCode.NO_SPACE, ended.output
+    assert visible(delivery.store) == {}
+
+
+def test_two_at_once_in_a_mount_both_end_with_the_whole_model(delivery: Delivery, mlflow_3: Registered) -> None:
+    processes = [delivery.start_storage(uri_of(mlflow_3, "big")) for _ in range(2)]
+    codes = [delivery.wait(process).code for process in processes]
+
+    assert codes == [ExitCode.DONE, ExitCode.DONE]
     assert visible(delivery.store) == mlflow_3.files("big")
 
 

@@ -13,9 +13,10 @@ import tarfile
 import time
 import tracemalloc
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -33,11 +34,13 @@ from model_delivery.verify import VerifyRequest, verify
 from model_lifecycle.packaging import image as image_module
 from model_lifecycle.packaging.image import digest_of, image_of
 from model_lifecycle.packaging.layers import Layer, LayerFile, grouped
+from testbed.faults import answer, first, only
 from testbed.gate import API, ask
-from testbed.lifecycle import Done, Model, environment, run, write_file
+from testbed.lifecycle import Done, Model, environment, run, start, write_file
 from testbed.processes import PATIENCE, free_port, installed
 from testbed.registry import PASSWORD, USER, ImageRegistry, image_registry
 from testbed.registry_tokens import token_server
+from testbed.reverse_proxy import Exchange, Rule, reverse_proxy
 
 REF = ModelRef(name="wine", version="3", owner="jane.doe", run_id="5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5")
 PAGE = Path(__file__).parents[2] / "docs/how-to/deliver-by-image.md"
@@ -189,6 +192,78 @@ def test_tag_of_another_image_is_not_moved(model_3: Model, registry: ImageRegist
     assert (other.code, TAG_IMAGE in tags_of(model_3, second)) == (0, True)
 
 
+def put(rule: Rule) -> Rule:
+    """Apply the rule to requests that send content."""
+    return lambda exchange: exchange.command == "PUT" and rule(exchange)
+
+
+def hang_up(exchange: Exchange) -> bool:
+    exchange.hang_up()
+    return True
+
+
+FAULTS: dict[str, Callable[[], Rule]] = {
+    "503 before a layer": lambda: only("/uploads/", first(1, answer(503))),
+    "a cut in a layer": lambda: only("/uploads/", put(first(1, hang_up))),
+    "429 for the manifest": lambda: only("/manifests/", put(first(1, answer(429)))),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_fault_of_the_registry_that_passes_changes_nothing(
+    fault: Callable[[], Rule], model_3: Model, registry: ImageRegistry
+) -> None:
+    number = model_3.version()
+    with reverse_proxy(f"http://{registry.address}", fault(), keep_host=True) as network:
+        done = package(model_3, number, f"{network.uri.removeprefix('http://')}/passing")
+
+    digest = done.out.strip().partition("@")[2]
+    assert done.code == 0, done.err
+    assert digest_of(fetched(registry, f"passing/manifests/{digest}")) == digest
+
+
+def test_registry_that_goes_away_and_a_kill_record_no_image_and_the_next_run_ends(
+    model_3: Model, registry: ImageRegistry, tmp_path: Path
+) -> None:
+    number, held = model_3.version(), Event()
+
+    def hold(exchange: Exchange) -> bool:
+        held.set()
+        exchange.connection.recv(1)  # until the client is gone
+        return hang_up(exchange)
+
+    with reverse_proxy(f"http://{registry.address}", keep_host=True) as network:
+        to = f"{network.uri.removeprefix('http://')}/broken-off"
+        network.rules = [only("/uploads/", put(answer(503)))]
+        away = package(model_3, number, to)
+        network.rules = [only("/uploads/", put(first(1, hold)))]
+        arguments = ("package", f"--name={model_3.name}", f"--version={number}", f"--to={to}")
+        killed = start(environment(model_3.gate) | {"TMPDIR": str(tmp_path)}, *arguments, log=tmp_path / "log")
+        assert held.wait(PATIENCE)
+        killed.kill()
+        tags = tags_of(model_3, number)
+        done = package(model_3, number, to)
+
+    assert (away.code, "answers 503" in away.err) == (8, True), away.err
+    assert TAG_IMAGE not in tags
+    assert (done.code, tags_of(model_3, number)[TAG_IMAGE]) == (0, done.out.strip()), done.err
+
+
+def test_full_disk_ends_the_packaging_and_leaves_nothing(
+    model_3: Model, registry: ImageRegistry, tmp_path: Path
+) -> None:
+    """The limit on the size of a file ends a write as a full disk does."""
+    number = model_3.version(b"flavors: {}\n" + b"#" * 100_000)
+    env = environment(model_3.gate) | {"TMPDIR": str(tmp_path)}
+    arguments = ("package", f"--name={model_3.name}", f"--version={number}", f"--to={registry.address}/full")
+
+    done = run(env, *arguments, before=["prlimit", "--fsize=50000"])
+
+    assert done.code == ExitCode.NO_SPACE, done.err
+    assert list(tmp_path.iterdir()) == []
+    assert TAG_IMAGE not in tags_of(model_3, number)
+
+
 def test_files_that_changed_since_their_digest_are_not_packaged(model_3: Model, registry: ImageRegistry) -> None:
     number = model_3.version()
     body = {"name": model_3.name, "version": number, "key": TAG_DIGEST, "value": "sha256:" + "0" * 64}
@@ -198,6 +273,13 @@ def test_files_that_changed_since_their_digest_are_not_packaged(model_3: Model, 
 
     assert (refused.code, "they changed after the version was staged" in refused.err) == (6, True)
     assert not [path for _, path, _ in registry.requests() if "changed" in path and "uploads" in path]
+
+
+def test_version_that_is_no_number_is_refused_by_its_name() -> None:
+    env = os.environ | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    done = run(env, "package", "--name=wine", "--version=production", "--to=registry.example/wine")
+
+    assert (done.code, done.err.startswith('Error: the version is "production": ')) == (3, True), done.err
 
 
 def test_token_that_only_reads_pushes_nothing(model_3: Model, registry: ImageRegistry) -> None:

@@ -16,6 +16,7 @@ import pytest
 from serving_runtime.codec.encode import encode
 from serving_runtime.model import Model
 from serving_runtime.protocols.mlflow.request import from_document
+from testbed.terminal import run_at_terminal
 
 COLUMNS = ["fixed acidity", "pH", "alcohol"]
 ROWS = [[7.4, 3.5, 9.4], [6.3, 3.2, 10.1], [8.0, 3.0, 11.0], [5.5, 3.9, 12.5], [7.0, 3.3, 9.9]]
@@ -321,6 +322,18 @@ def test_time_of_a_prediction_includes_the_load_of_the_model(models: Path) -> No
     found = re.fullmatch(summary, done.stderr)
     assert found
     assert float(found[1]) >= float(found[2]) > 0.1  # MLflow itself takes longer to import
+
+
+@pytest.mark.parametrize("output", ["out.csv", "out/"])
+def test_a_terminal_gets_a_bar_with_rows_rate_and_remaining_time(output: str, models: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", models / "wine"]
+
+    code, shown = run_at_terminal([*command, written(tmp_path / "rows.csv"), "-o", f"{tmp_path}/{output}"], os.environ)
+
+    text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown)  # without colors and movements
+    assert code == 0, shown
+    assert re.search(r"scoring \S+ 100% 5 rows, [\d,]+ a second (\d+:\d\d:\d\d) 0:00:00", text), text
+    assert text.splitlines()[-1].startswith("5 rows in ")
 
 
 def test_threads_of_openblas_do_not_spin_between_two_chunks(models: Path) -> None:

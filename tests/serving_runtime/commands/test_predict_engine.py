@@ -37,11 +37,15 @@ def test_engine_without_its_extra_names_it_in_one_sentence(engine: str, run: Run
         (["rows", "-o", "out", "--input-format", "csv"], "an engine reads and writes Parquet only"),
         (["rows", "-o", "out", "--output-format", "jsonl"], "an engine reads and writes Parquet only"),
         (
+            ["rows", "-o", "out", "--where", "a=1"],
+            "--where is not for an engine: name the directories of the partitions",
+        ),
+        (
             ["rows", "-o", "out", "--workers", "2"],
             "Spark's own settings say how many processes there are: leave out --workers",
         ),
     ],
-    ids=["standard-input", "no-output", "errors", "input-format", "output-format", "workers"],
+    ids=["standard-input", "no-output", "errors", "input-format", "output-format", "where", "workers"],
 )
 def test_option_that_an_engine_does_not_have_is_refused(
     arguments: list[str], sentence: str, run: Run, models: Path

@@ -2,10 +2,12 @@
 
 import json
 import lzma
+import sqlite3
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,11 @@ def with_damage(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:  # stored as it is
         archive.writestr("rows.csv", TEXT)
     path.write_bytes(path.read_bytes().replace(b"7.4", b"7.5"))
+
+
+def write_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        FRAME.to_sql("rows", database)
 
 
 READ: dict[str, Callable[[Path], Any]] = {
@@ -112,8 +119,18 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
         "text of UTF-16; save it as UTF-8, with commas between the fields",
     ),
     "feather.csv": (FRAME.to_feather, "the file is a file of Arrow (Feather); give --input-format arrow"),
-    "rows.orc": (FRAME.to_orc, "the file is not UTF-8; save a text as UTF-8, and any other table as CSV or Parquet"),
-    "rows.pkl": (FRAME.to_pickle, "save a text as UTF-8, and any other table as CSV or Parquet"),
+    "rows.orc": (FRAME.to_orc, "the file is ORC; write it as Parquet"),
+    "compressed.orc": (
+        lambda path: FRAME.to_orc(path, engine_kwargs={"compression": "zlib"}),
+        "the file is ORC; write it as Parquet",
+    ),
+    "rows.pkl": (FRAME.to_pickle, "the file is a pickle of Python; write it as Parquet"),
+    "compressed.pkl.gz": (FRAME.to_pickle, "the file is a pickle of Python; write it as Parquet"),
+    "old.pkl": (
+        lambda path: FRAME.to_pickle(path, protocol=2),
+        "the file is a pickle of Python; write it as Parquet",
+    ),
+    "rows.db": (write_database, "the file is a database of SQLite; write the table as CSV"),
 }
 
 

@@ -71,6 +71,8 @@ NO_TEXT = {
     "a stream of Arrow": (b"\xff\xff\xff\xff\x08\0\0\0", "a stream of Arrow; give --input-format arrow"),
     "UTF-16, little-endian": (b"\xff\xfe" + HEADER.encode("utf-16-le"), "text of UTF-16; save it as UTF-8"),
     "UTF-16, big-endian": (b"\xfe\xff" + HEADER.encode("utf-16-be"), "text of UTF-16; save it as UTF-8"),
+    "HDF5": (b"\x89HDF\r\n\x1a\n", "HDF5; write it as Parquet"),
+    "Avro": (b"Obj\x01\x04\x14avro.codec\x08null", "Avro; write it as Parquet"),
 }
 
 
@@ -85,6 +87,12 @@ def test_file_that_is_no_text_is_named_by_its_kind(
     ended = run("predict", "--model-path", models / "wine", tmp_path / "rows", "--input-format", form)
 
     assert (ended.code, f"the file is {kind}" in ended.err) == (3, True), ended.err
+
+
+def test_names_of_columns_may_begin_as_another_kind_of_file(run: Run, models: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("ORC," + HEADER + "1," + ROW)
+
+    assert run("predict", "--model-path", models / "wine", tmp_path / "rows.csv").code == 0
 
 
 UNREADABLE = {

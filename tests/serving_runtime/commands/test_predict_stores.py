@@ -12,6 +12,8 @@ import pytest
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.sources import find_sources
 from serving_runtime.tables.object_store import BLOCK, ObjectPath
+from testbed.faults import answer, only
+from testbed.reverse_proxy import Exchange, reverse_proxy
 from testbed.s3_server import S3Server, s3_server
 
 Run = Callable[..., Any]
@@ -108,6 +110,21 @@ def test_table_with_older_versions_is_refused_in_a_store_too(
     assert find_sources([f"s3://{lake}/in/day=1/*.csv"], None)
 
 
+@pytest.mark.parametrize("scheme", ["s3", "s3a"])
+def test_table_with_older_versions_is_refused_before_an_engine_starts(
+    scheme: str, run: Run, models: Path, server: S3Server, lake: str
+) -> None:
+    path = server.directory / lake / "in/_delta_log/0.json"
+    path.parent.mkdir()
+    path.touch()
+
+    ended = run(
+        "predict", "--engine", "spark", "--model-path", models / "wine", f"{scheme}://{lake}/in/day=3", "-o", "out/"
+    )
+
+    assert (ended.code, "has a table of Delta, Hudi or Iceberg" in ended.err) == (3, True), ended.err
+
+
 def test_object_is_there_when_it_is_whole(run: Run, models: Path, server: S3Server, lake: str) -> None:
     bad = server.directory / lake / "bad.csv"
     bad.write_text(HEADER + "1,7.4,3.5,9.4\n2,high,3.5,9.4\n")
@@ -119,6 +136,30 @@ def test_object_is_there_when_it_is_whole(run: Run, models: Path, server: S3Serv
 
     assert (refused.code, 'line 3: "fixed acidity"' in refused.err) == (3, True)
     assert (scored.code, len(pd.read_parquet(server.directory / lake / "one.parquet"))) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "output"), [("large.csv", "out.csv"), ("large.csv", "out/"), ("large.parquet", "out/")]
+)
+def test_store_that_refuses_in_the_middle_ends_the_command_and_leaves_no_part(  # noqa: PLR0913, PLR0917  fixtures
+    source: str, output: str, run: Run, models: Path, server: S3Server, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame({"fixed acidity": [7.4], "pH": [3.5], "alcohol": [9.4]}).sample(800_000, replace=True)
+    bucket, address = server.directory / lake, f"s3://{lake}/{source}"
+    frame.to_csv(bucket / source, index=False) if source.endswith("csv") else frame.to_parquet(bucket / source)
+    refuse = answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+
+    def refuse_the_rest(exchange: Exchange) -> bool:
+        asks_for_beginning = exchange.headers.get("Range", "").startswith("bytes=0-")
+        return exchange.command == "GET" and not asks_for_beginning and refuse(exchange)
+
+    with reverse_proxy(server.endpoint, only(source, refuse_the_rest), keep_host=True) as store:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", store.uri)
+        ended = run("predict", "--model-path", models / "wine", address, "-o", f"s3://{lake}/{output}")
+
+    assert (ended.code, ended.err.startswith(f"error: {address} cannot be read: ")) == (8, True), ended.err
+    assert [path for path in bucket.glob("out*") if path.is_file()] == []
+    assert [path for path in bucket.glob("out/*") if path.name.startswith("large")] == []
 
 
 WRONG = {

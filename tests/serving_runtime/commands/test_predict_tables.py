@@ -17,6 +17,7 @@ from pyarrow import parquet
 from pyarrow.parquet import encryption
 
 from serving_runtime.commands.parquet_rows import parquet_chunks
+from serving_runtime.commands.rows import chunks
 from serving_runtime.signature import Column, Scalar, Signature
 
 Run = Callable[..., Any]
@@ -328,6 +329,21 @@ def test_memory_does_not_grow_with_a_file_of_parquet(tmp_path: Path) -> None:
 
     assert len(held) == 80
     assert max(held) < 20e6 < source.stat().st_size / 4
+
+
+def test_memory_does_not_grow_with_a_file_of_csv(tmp_path: Path) -> None:
+    source, row = tmp_path / "rows.csv", "7.4,3.5,9.4\n"
+    source.write_text(",".join(NAMES) + "\n" + row * 3_000_000)
+
+    before, rows, held, ahead = pa.total_allocated_bytes(), 0, [], []
+    with source.open("rb") as stream:
+        for chunk in chunks(stream, "csv", WINE_SIGNATURE, 50_000):
+            rows += chunk.count
+            held.append(pa.total_allocated_bytes() - before)
+            ahead.append(stream.tell() - rows * len(row))
+
+    assert rows == 3_000_000
+    assert max(*held, *ahead) < 20e6 < source.stat().st_size * 0.6
 
 
 @pytest.mark.parametrize("flat", [True, False], ids=["flat", "nested"])

@@ -102,6 +102,12 @@ WRONG = {
         ["create", "--name=other", "--model-uri=models:/wine/2"],
         "has the name of its model: --name wine",
     ),
+    "a name with @": (["create", "--name=wine", "--model-uri=models:/team@wine/2"], "--name team@wine"),
+    "a name with @, by its alias": (
+        ["create", "--name=wine", "--model-uri=models:/team@wine@staging"],
+        "--name team@wine",
+    ),
+    "no deployment of a name with @": (["get", "--name=team@wine/2"], "team@wine"),
     "a run": (["create", "--name=wine", "--model-uri=runs:/0/model"], "names no registered version"),
     "an unknown setting": (
         ["create", "--name=wine", "--model-uri=models:/wine/2", "--config=speed=1"],

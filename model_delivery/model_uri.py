@@ -14,9 +14,9 @@ from model_delivery.source import RUN_ARTIFACT
 
 MOST_SHOWN: Final = 5
 NO_RUN: Final = "0" * 32  # stands for the run of a version that comes from none
-BY_VERSION: Final = re.compile(r"models:/+([^/:@]+)/([0-9]+)")
-BY_ALIAS: Final = re.compile(r"models:/+([^/:@]+)@([\w-]+)")
-BY_STAGE: Final = re.compile(r"models:/+([^/:@]+)/([A-Za-z]+)")
+BY_VERSION: Final = re.compile(r"models:/+([^/:]+)/([0-9]+)")
+BY_ALIAS: Final = re.compile(r"models:/+([^/:]+)@([\w-]+)")  # the last @, as a name may hold another
+BY_STAGE: Final = re.compile(r"models:/+([^/:]+)/([A-Za-z]+)")
 LATEST: Final = "latest"  # MLflow's client takes the newest version for it, and allows no such alias
 
 

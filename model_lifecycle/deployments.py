@@ -42,8 +42,9 @@ CODES: Final = {
     ExitCode.PRECONDITION: INVALID_STATE,
     ExitCode.UNAVAILABLE: TEMPORARILY_UNAVAILABLE,
 }
-NAME: Final = re.compile(r"(?P<model>[^/@:]+)(?:/(?P<number>[0-9]{1,9})|@(?P<alias>[\w-]{1,255}))?")
-MODEL_URI: Final = re.compile(r"models:/+(?P<model>[^/@:]+)(?:/(?P<number>[0-9]{1,9})|@(?P<alias>[\w-]{1,255}))")
+# The last @ begins the alias: a name may hold another.
+NAME: Final = re.compile(r"(?P<model>[^/:]+?)(?:/(?P<number>[0-9]{1,9})|@(?P<alias>[\w-]{1,255}))?")
+MODEL_URI: Final = re.compile(r"models:/+(?P<model>[^/:]+?)(?:/(?P<number>[0-9]{1,9})|@(?P<alias>[\w-]{1,255}))")
 
 
 def boolean(text: str) -> bool:

@@ -228,7 +228,7 @@ def _matches(pattern: str) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
-NAME: Final = rf"[^/:\x00-\x1f\x7f]{{1,{LONGEST_NAME}}}"
+NAME: Final = rf"[^/:\x00-\x1f\x7f-\x9f]{{1,{LONGEST_NAME}}}"
 VERSION: Final = r"[1-9][0-9]{0,9}"
 ALIAS: Final = r"(?![lL][aA][tT][eE][sS][tT]$|[vV][0-9]+$)[A-Za-z0-9_-]{1,255}"
 FIELDS: Final[Mapping[str, Field]] = {

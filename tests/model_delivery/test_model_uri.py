@@ -44,6 +44,8 @@ def test_run_with_several_versions_lists_them(mlflow_any: Registered) -> None:
             "model 'delivery plain' has no alias 'none'; its aliases: none",
         ),
         ("models:/delivery none/1", ExitCode.NOT_FOUND, "version 1 of model 'delivery none'"),
+        ("models:/team@wine/1", ExitCode.NOT_FOUND, "version 1 of model 'team@wine'"),
+        ("models:/team@wine@none", ExitCode.NOT_FOUND, "model 'team@wine'"),
         (f"runs:/{'1' * 32}/model", ExitCode.NOT_FOUND, "register one with mlflow.register_model"),
         ("models:/delivery plain/Production", ExitCode.INVALID_INPUT, "models:/delivery plain@production"),
         (

@@ -87,6 +87,7 @@ BAD = {
     ),
     "an unknown key": (one(owner="jane"), "[0].owner: is not known; an entry has name, version, stage, alias, digest"),
     "a name with a slash": (one(name="a/b"), "[0].name: must be a model's name"),
+    "a control character of terminals in a name": (one(name="a\x9b31mb"), "[0].name: must be a model's name"),
     "an empty name": (one(name=""), "[0].name: must be a model's name"),
     "version 0": (one(version=0), '[0].version: must be a positive number, such as 2 or "2"'),
     "version 01": (one(version="01"), "[0].version"),

@@ -514,3 +514,24 @@ def test_trace_of_another_project_is_not_overwritten_by_one_of_the_same_id(gate_
     assert started("tr-" + "1" * 32, theirs.experiment) == 403
     assert started("tr-" + "2" * 32, mine.experiment, **{"mlflow.artifactLocation": "file:///etc"}) == 403
     assert started("tr-" + "3" * 32, mine.experiment) == 200
+
+
+def test_trace_is_linked_to_an_own_run_before_it_arrives(gate_3: Gate) -> None:
+    """MLflow's clients send traces in the background; `mlflow.genai.evaluate` links them meanwhile."""
+    mine, theirs = made_by(gate_3, "jane"), made_by(gate_3, "olga")
+    trace = "tr-" + "7" * 32
+
+    def linked(run: str, *traces: str) -> int:
+        body = {"run_id": run, "trace_ids": [*traces]}
+        return gate_3.ask("POST", f"{API}/traces/link-to-run", body, gate_3.basic("jane")).status
+
+    assert linked(mine.run, trace) == 200
+    assert start_trace(gate_3, trace, mine.experiment).status == 200
+    filter_ = f"attribute.run_id = '{mine.run}'"
+    location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": mine.experiment}}
+    found = gate_3.ask(
+        "POST", f"{LATER}/traces/search", {"locations": [location], "filter": filter_}, gate_3.basic("jane")
+    )
+    assert [one["trace_id"] for one in found.json["traces"]] == [trace]
+    assert linked(mine.run, "tr-" + "8" * 32, theirs.trace) == 403
+    assert linked(theirs.run, trace) == 403

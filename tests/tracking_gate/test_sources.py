@@ -168,6 +168,41 @@ def test_source_in_an_object_store_is_below_the_run_that_it_names(wine: Wine) ->
         assert registered(wine, source).status == 403
 
 
+def test_files_of_a_promoted_version_in_an_object_store_are_kept(wine: Wine) -> None:
+    """MLflow's `gc` removes the files of what was deleted."""
+    jane = wine.gate.basic("jane")
+    promoted, other = (stored_run(wine, PROJECT) for _ in range(2))
+    version = registered(wine, f"runs:/{promoted}/model").json["model_version"]["version"]
+    wine.move(version, "Staging", jane)
+
+    def deleted(run: str, what: str) -> int:
+        body = {"run_id": run} if what == "runs" else {"experiment_id": experiment_of(wine, run)}
+        return wine.gate.ask("POST", f"{API}/{what}/delete", body, jane).status
+
+    assert deleted(promoted, "runs") == 409
+    assert deleted(promoted, "experiments") == 409
+    assert deleted(other, "runs") == 200
+
+
+def test_logged_model_in_an_object_store_is_deleted_unless_it_is_promoted(wine_3: Wine) -> None:
+    jane, run = wine_3.gate.basic("jane"), stored_run(wine_3, PROJECT)
+    body = {"experiment_id": experiment_of(wine_3, run), "source_run_id": run}
+    promoted, other = (
+        wine_3.gate.ask("POST", f"{API}/logged-models", body | {"name": name}, jane).json["model"]["info"]["model_id"]
+        for name in ("promoted", "other")
+    )
+    version = registered(wine_3, f"models:/{promoted}").json["model_version"]["version"]
+    wine_3.move(version, "Staging", jane)
+
+    assert wine_3.gate.ask("DELETE", f"{API}/logged-models/{promoted}", headers=jane).status == 409
+    assert wine_3.gate.ask("DELETE", f"{API}/logged-models/{other}", headers=jane).status == 200
+
+
+def experiment_of(wine: Wine, run: str) -> str:
+    found = ask(wine.gate.server.uri, "GET", f"{API}/runs/get?run_id={run}").json
+    return str(found["run"]["info"]["experiment_id"])
+
+
 def stored_run(wine: Wine, project: str) -> str:
     """Return a run of an experiment that was made without the gate, with an address in an object store."""
     tags = [{"key": TAG_PROJECT_ID, "value": project}]

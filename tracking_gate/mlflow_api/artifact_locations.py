@@ -1,4 +1,8 @@
-"""Locations of artifacts: paths below the root of the artifacts in MLflow, such as `1/models/m-x/artifacts`."""
+"""Locations of artifacts: paths below the root of the artifacts in MLflow, such as `1/models/m-x/artifacts`.
+
+If MLflow does not serve them, the location is an address of an object store, such as `s3://bucket/1`. No path overlaps
+with one, because a path has no `//`.
+"""
 
 import re
 from itertools import pairwise
@@ -6,12 +10,23 @@ from typing import Final
 from urllib.parse import unquote
 
 from model_contract.model_ref import MLFLOW_RUN_ID_PATTERN
+from model_contract.store_addresses import parse_store_address
 
 PROXIED: Final = re.compile(
     r"(?:mlflow-artifacts:(?://[^/]*)?|https?://[^?#]*/api/2\.0/mlflow-artifacts/artifacts)/+(.*)",
     re.IGNORECASE | re.DOTALL,
 )
 MODEL_ID: Final = re.compile(r"m-[0-9a-f]{1,64}")
+
+
+def location_of(uri: str) -> str | None:
+    """Return the location in a URI that MLflow serves, or of an object store; None for any other URI."""
+    if (location := proxied_location(uri)) is not None:
+        return location
+    try:
+        return str(parse_store_address(uri))
+    except ValueError:
+        return None
 
 
 def proxied_location(uri: str) -> str | None:
@@ -23,6 +38,11 @@ def proxied_location(uri: str) -> str | None:
 def joined(*parts: str) -> str:
     """Return the path of the parts, with one slash between two segments."""
     return "/".join(segment for part in parts for segment in part.split("/") if segment)
+
+
+def below(location: str, path: str) -> str:
+    """Return the location of a path, which `joined` has returned, below a location."""
+    return f"{location}/{path}".strip("/")
 
 
 def contains(location: str, other: str) -> bool:

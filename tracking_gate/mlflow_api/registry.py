@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from model_contract.names import TAG_PROJECT_ID
 from tracking_gate.errors import Unavailable
 from tracking_gate.mlflow_api import search_filters as filters
-from tracking_gate.mlflow_api.artifact_locations import model_id_in, overlap, proxied_location, run_id_in
+from tracking_gate.mlflow_api.artifact_locations import location_of, model_id_in, overlap, run_id_in
 from tracking_gate.mlflow_api.registry_objects import (
     Experiment,
     Json,
@@ -166,7 +166,7 @@ class Registry:
 
     async def location_of_logged_model(self, model_id: str) -> str | None:
         info = await self.logged_model(model_id)
-        return proxied_location(info["artifact_uri"]) if info else None
+        return location_of(info["artifact_uri"]) if info else None
 
     async def experiment_of_trace(self, trace_id: str) -> str | None:
         found = await self._get(f"{API}/traces/{quote(trace_id, safe='')}/info")
@@ -192,7 +192,7 @@ class Registry:
         if run and root and overlap(root, location):
             return own_project_of_run(run)
         info = await self.logged_model(model_id) if model_id else None
-        root = proxied_location(info["artifact_uri"]) if info else None
+        root = location_of(info["artifact_uri"]) if info else None
         if not info or not root or not overlap(root, location) or not info.get("source_run_id"):
             return None
         run = await self.raw_run(info["source_run_id"])

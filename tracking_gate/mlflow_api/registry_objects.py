@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from model_contract.names import TAG_PROJECT_ID
-from tracking_gate.mlflow_api.artifact_locations import proxied_location
+from tracking_gate.mlflow_api.artifact_locations import location_of
 
 Json = dict[str, Any]
 ACTIVE_STAGES: Final = ("Staging", "Production")
@@ -41,7 +41,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """An experiment; `location` is that of its artifacts, None if MLflow does not serve them."""
+    """An experiment; `location` is that of its artifacts, as `location_of` returns it."""
 
     id: str
     project: str | None
@@ -77,7 +77,7 @@ def model_from(found: Json) -> Model:
 
 
 def experiment_from(found: Json) -> Experiment:
-    location = proxied_location(found.get("artifact_location", ""))
+    location = location_of(found.get("artifact_location", ""))
     return Experiment(id=str(found["experiment_id"]), project=tags_from(found).get(TAG_PROJECT_ID), location=location)
 
 
@@ -96,5 +96,5 @@ def own_project_of_run(run: Json) -> str | None:
 
 
 def location_of_run(run: Json) -> str | None:
-    """Return the location of the run's artifacts, None if MLflow does not serve them."""
-    return proxied_location(run["run"]["info"].get("artifact_uri", ""))
+    """Return the location of the run's artifacts, as `location_of` does."""
+    return location_of(run["run"]["info"].get("artifact_uri", ""))

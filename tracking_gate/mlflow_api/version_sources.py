@@ -12,8 +12,10 @@ from model_contract.store_addresses import StoreAddress, is_store_address, parse
 from tracking_gate.errors import Forbidden, InvalidRequest
 from tracking_gate.mlflow_api.artifact_locations import (
     MODEL_ID,
+    below,
     contains,
     joined,
+    location_of,
     model_id_in,
     proxied_location,
     readings,
@@ -131,12 +133,12 @@ async def _of_version(registry: Registry, name: str, number: str, steps: int) ->
 async def _of_location(registry: Registry, location: str, host: str) -> Source:
     """Return the source at a location, with the run or logged model that contains it."""
     owner = await _directory_of(registry, location)
-    below = proxied_location(owner.uri) if owner else None
-    if owner is None or below is None or not contains(below, location):
+    root = proxied_location(owner.uri) if owner else None
+    if owner is None or root is None or not contains(root, location):
         raise Forbidden(NO_DIRECTORY)
     if host and not owner.uri.startswith(f"mlflow-artifacts://{host}/"):
         raise InvalidRequest("source names a host: MLflow's client would look for the files there")
-    rest = location.removeprefix(below).strip("/")
+    rest = location.removeprefix(root).strip("/")
     return replace(owner, uri="/".join(part for part in (owner.uri.rstrip("/"), rest) if part))
 
 
@@ -201,7 +203,7 @@ async def locations_of_version(registry: Registry, version: Version) -> set[str]
 async def _locations(registry: Registry, uri: str, steps: int) -> set[str]:
     found: set[str] = set()
     for reading in readings(uri) if steps else ():
-        if (location := proxied_location(reading)) is not None:
+        if (location := location_of(reading)) is not None:
             found.add(location)
         elif run := RUN_URI.fullmatch(reading):
             found |= await _locations_of_run(registry, run[1], joined(run[2] or ""))
@@ -228,4 +230,4 @@ async def _locations_of_run(registry: Registry, run_id: str, path: str) -> set[s
     name, _, rest = path.partition("/")
     models: list[Json] = await registry.logged_models_of_run(run, name) if name else []
     roots = [(run["run"]["info"].get("artifact_uri", ""), path), *((info["artifact_uri"], rest) for info in models)]
-    return {joined(location, below) for uri, below in roots if (location := proxied_location(uri)) is not None}
+    return {below(location, rest) for uri, rest in roots if (location := location_of(uri)) is not None}

@@ -19,7 +19,7 @@ class ChangedObject(StrEnum):
     EXPERIMENT = "experiment"
     LOGGED_MODEL = "logged model"
     TRACE = "trace"
-    NEW_TRACE = "new trace"  # or a trace that exists, with which MLflow merges the new one
+    NEW_TRACE = "new trace"  # or a trace that exists: MLflow merges the new one with it, or links it
     DATASET = "dataset"
 
 
@@ -108,7 +108,8 @@ PEOPLE_CHANGES: Final = (
     _change("PATCH", f"{V2}/traces/<trace_id>/tags", TRACE, tags=["key"]),
     _change("DELETE", f"{V2}/traces/<trace_id>/tags", TRACE, tags=["key"]),
     _change("POST", f"{V2}/traces/delete-traces", EXPERIMENT),
-    _change("POST", f"{V2}/traces/link-to-run", RUN, _in_body(ChangedObject.TRACE, "trace_ids.*")),
+    # MLflow's clients send traces in the background, and its evaluation links them before they have arrived.
+    _change("POST", f"{V2}/traces/link-to-run", RUN, _in_body(ChangedObject.NEW_TRACE, "trace_ids.*")),
     _change("POST", f"{V2}/traces/link-prompts", _in_body(ChangedObject.TRACE, "trace_id")),
     NEW_TRACE,
     _change("PATCH", f"{V3}/traces/<trace_id>/tags", TRACE, tags=["key"]),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from tracking_gate.actors import Actor, ActorKind, check_may_change, not_found, not_owned
 from tracking_gate.errors import Conflict, Forbidden, InvalidRequest
 from tracking_gate.http.parsing import decoded_path, encoded_path
-from tracking_gate.mlflow_api.artifact_locations import contains, joined, overlap, proxied_location
+from tracking_gate.mlflow_api.artifact_locations import below, contains, joined, location_of, overlap
 from tracking_gate.mlflow_api.registry_cache import RegistryCache
 from tracking_gate.mlflow_api.registry_objects import Experiment, location_of_run
 from tracking_gate.policy.read_access import checked_artifact_path
@@ -45,19 +45,21 @@ class WriteAccess:
                 raise not_found(actor, "run")
             check_may_change(actor, await self._registry.project_of_run(run))
             location = location_of_run(run)
-            below = decoded_path("/" + encoded_path(parameters.get("path", "").strip("/")))
-            location = None if location is None else joined(location, below)
+            path = decoded_path("/" + encoded_path(parameters.get("path", "").strip("/")))
+            location = None if location is None else below(location, joined(path))
         elif object_key is ObjectKey.LOGGED_MODEL:
             info = await self._registry.logged_model(value)
             if info is None:
                 raise not_found(actor, "logged model")
             check_may_change(actor, await self._registry.project_of_logged_model(info))
-            location = proxied_location(info["artifact_uri"])
+            location = location_of(info["artifact_uri"])
         else:
             location = joined(checked_artifact_path(value))
             await self._check_location(actor, location)
         if location is None:
-            raise not_found(actor, "place for artifacts")
+            raise Forbidden(
+                "the artifacts are neither served by MLflow nor in an object store: the gate cannot protect them"
+            )
         return location
 
     async def _check_location(self, actor: Actor, location: str) -> None:
@@ -72,14 +74,14 @@ class WriteAccess:
         if not around:
             raise Forbidden("the path belongs to no experiment: artifacts are written below a run or a logged model")
         for experiment in around:
-            below = (
+            rest = (
                 location.removeprefix(experiment.location or "").strip("/")
                 if contains(experiment.location or "", location)
                 else ""
             )
-            own = await self._registry.own_project_at(location) if below else None
+            own = await self._registry.own_project_at(location) if rest else None
             check_may_change(actor, own or await self._registry.project_of_experiment(experiment.id))
-            whole = below in {"", "models"} and actor.kind is not ActorKind.ADMIN
+            whole = rest in {"", "models"} and actor.kind is not ActorKind.ADMIN
             if whole and await self._registry.has_runs_of_others(experiment.id, actor.projects):
                 raise not_owned(actor)
 

@@ -102,6 +102,11 @@ WRONG = {
         ["create", "--name=other", "--model-uri=models:/wine/2"],
         "has the name of its model: --name wine",
     ),
+    "a name with @": (["create", "--name=wine", "--model-uri=models:/team@wine/2"], "--name team@wine"),
+    "a name with @, by its alias": (
+        ["create", "--name=wine", "--model-uri=models:/team@wine@staging"],
+        "--name team@wine",
+    ),
     "a run": (["create", "--name=wine", "--model-uri=runs:/0/model"], "names no registered version"),
     "an unknown setting": (
         ["create", "--name=wine", "--model-uri=models:/wine/2", "--config=speed=1"],
@@ -131,6 +136,17 @@ def test_error_of_a_command_is_one_sentence(in_workspace: Any, capfd: pytest.Cap
 
     assert ended.value.code == ExitCode.INVALID_INPUT
     assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["team@wine/2", "team@wine@production"])
+def test_deployment_of_a_name_with_an_at_sign_is_looked_for(
+    in_workspace: Any, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.commands(["get", "--target=domino", f"--name={name}"])
+
+    assert ended.value.code == ExitCode.NOT_FOUND
+    assert "name=team@wine not found" in capfd.readouterr().err
 
 
 def test_help_names_every_setting(capfd: pytest.CaptureFixture[str]) -> None:

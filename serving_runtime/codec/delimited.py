@@ -153,7 +153,7 @@ def _by_column(  # noqa: C901  one pass over the lines
             if not line:
                 empty += 1
                 continue
-            between, empty = between + empty, 0
+            between, empty = between + (empty if header else 0), 0
             if not header:
                 header = ["" if name == blank else name for name in line]
                 columns = [[] for _ in header]

@@ -6,6 +6,7 @@ from typing import Final
 import pandas as pd
 
 from serving_runtime.codec.decompressed_size import CELL, MOST_GROWTH, decompressed_limit
+from serving_runtime.codec.parquet_footer import ENCRYPTED_FOOTER, has_encrypted_columns
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import TypedFrame
 
@@ -37,7 +38,9 @@ def check_growth(body: bytes) -> None:
     import pyarrow.parquet as pq  # noqa: PLC0415  as above
 
     allowed = decompressed_limit(len(body))
-    file = pq.ParquetFile(io.BytesIO(body))
+    file = None if body.endswith(ENCRYPTED_FOOTER) else pq.ParquetFile(io.BytesIO(body))
+    if file is None or has_encrypted_columns(body):
+        raise MalformedRequestError("the Parquet file is encrypted, and the server has no keys; send it unencrypted")
     widths, unknown, chunks, cells = file.metadata, False, 0, 0
     if file.metadata.num_columns > MOST_COLUMNS:
         raise MalformedRequestError(f"the Parquet file has more than {MOST_COLUMNS} columns; send fewer")

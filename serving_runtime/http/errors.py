@@ -27,8 +27,11 @@ class HttpError(Exception):
 class NotHttpError(HttpError):
     close = True
 
-    def __init__(self) -> None:
-        super().__init__("this is not HTTP/1.1")
+    def __init__(self, *, after_request: bool = False) -> None:
+        advice = (
+            "; if it follows a body, the Content-Length of that is too small: it counts bytes" if after_request else ""
+        )
+        super().__init__(f"this is not HTTP/1.1{advice}")
 
 
 class UnauthorizedError(HttpError):

@@ -57,7 +57,7 @@ def _send_whole(send: Any, status: int, headers: Headers, body: bytes) -> bool:
     cycle = getattr(send, "__self__", None)
     if not isinstance(cycle, RequestResponseCycle) or cycle.flow.write_paused:
         return False
-    if not cycle.disconnected:
+    if not cycle.disconnected and not cycle.transport.is_closing():  # which uvicorn learns a moment later
         _send(cycle, status, headers, body)
     return True
 
@@ -91,6 +91,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._head = b""
         self._in_message = False
+        self._beside_body = 0  # bytes of the message that came since the last of its body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -103,10 +104,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._in_message:
+        if self._in_message:
+            self._beside_body += len(data)
+        else:
             data = self._complete_head(data)
         if data:
             super().data_received(data)
+        if self._in_message and self._beside_body > LARGEST_HEAD:
+            self._refuse(HeadTooLargeError(LARGEST_HEAD))
         self._update_read_timer()
 
     def pause_writing(self) -> None:
@@ -132,7 +137,16 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_message = True
+        self._beside_body = 0
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.headers = []  # for trailers, which are no headers of the request (RFC 9110, 6.5.1)
+
+    def on_body(self, body: bytes) -> None:
+        self._beside_body = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_message = False
@@ -143,7 +157,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._update_read_timer()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(NotHttpError())
+        self._refuse(NotHttpError(after_request=self.cycle is not None))
 
     def shutdown(self) -> None:
         """Close the connection, a new one a moment later: its request may be on the way, and gets the last answer."""
@@ -163,12 +177,12 @@ class GuardedProtocol(HttpToolsProtocol):
             start = max(0, len(self._head) - len(END_OF_HEAD))
             data = self._head + data
         end = data.find(END_OF_HEAD, start)
-        if end < 0:
-            self._head = data
-            if len(data) > LARGEST_HEAD:
-                self._refuse(HeadTooLargeError(LARGEST_HEAD))
+        if (end if end >= 0 else len(data)) > LARGEST_HEAD:
+            self._refuse(HeadTooLargeError(LARGEST_HEAD))
             return b""
-        self._head = b""
+        self._head = data if end < 0 else b""
+        if end < 0:
+            return b""
         if UPGRADE_HEADER.search(data, 0, end) is None:
             return data
         return UPGRADE_HEADER.sub(rb"\1ignored-upgrade", data[:end]) + data[end:]

@@ -9,6 +9,7 @@ in every type but floats, because pandas marks a missing value of any type with 
 import marshal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from math import isnan
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ JSON_NAMES: Final = {
     bytes: "bytes",
     list: "an array",
     dict: "an object",
+    Decimal: "a decimal that this type does not hold exactly",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
+from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.cells import null_for_nan
 from serving_runtime.input.nested import nested, scalars_or_faults
 from serving_runtime.input.table import Key, Table, delimiter_advice, json_values, place_in_frame
@@ -46,7 +46,7 @@ def to_frame(table: Table, signature: Signature) -> pd.DataFrame:
     frame = pd.DataFrame(filled, index=range(table.rows))
     if table.index is None:
         return frame
-    return frame.set_axis(table.index if isinstance(table.index, pd.Index) else list(table.index))
+    return frame.set_axis(table.index)
 
 
 def widened(frame: pd.DataFrame, signature: Signature) -> pd.DataFrame:
@@ -70,8 +70,14 @@ def _holds_numbers(frame: pd.DataFrame, column: Column) -> bool:
 
 
 def plain_frame(table: Table) -> pd.DataFrame:
-    """Return a DataFrame with the types that pandas finds in the values, for a model without a signature."""
-    return pd.DataFrame(dict(table.columns), index=range(table.rows) if table.index is None else list(table.index))
+    """Return a DataFrame with the types that pandas finds in the values, for a model without a signature.
+
+    Raises MalformedRequestError if pandas cannot use the name of a column.
+    """
+    try:
+        return pd.DataFrame(dict(table.columns), index=range(table.rows) if table.index is None else table.index)
+    except UnicodeEncodeError:
+        raise MalformedRequestError(f"{table.path}: a name of a column has half of a surrogate pair") from None
 
 
 def _by_name(table: Table, columns: Sequence[Column], faults: list[Fault]) -> list[Pair]:

@@ -68,8 +68,7 @@ class Columns(Mapping[Key, Any]):
 class Table:
     """A table of JSON values: `columns` have `rows` values each, and names, or positions only if not `named`.
 
-    `path` is the table's place in the request, `place` returns that of a cell. `index` has the names of the rows, as
-    JSON or pandas has them.
+    `path` is the table's place in the request, `place` returns that of a cell. `index` has the names of the rows.
     `document` is the JSON value of the table, and `orient` is pandas' name for the layout of that value.
     """
 
@@ -77,7 +76,7 @@ class Table:
     rows: int
     path: str
     place: PlaceOfCell
-    index: "Sequence[Any] | pd.Index[Any] | None" = None
+    index: "pd.Index[Any] | None" = None
     named: bool = True
     document: Any = None
     orient: str = ""
@@ -108,7 +107,7 @@ def from_split(document: Any, path: str) -> Table:
         rows=len(rows),
         path=path,
         place=lambda key, row: f"{path}.data[{row}][{columns.positions[key]}]",
-        index=index,
+        index=None if index is None else pandas_index(index, f"{path}.index"),
         named=names is not None,
         document=document,
         orient="split",
@@ -131,10 +130,21 @@ def has_odd_names(document: Any) -> bool:
 def frame_of_split(document: dict[str, Any], path: str) -> pd.DataFrame:
     """Read what `from_split` reads, whatever the names are. Raises MalformedRequestError, InvalidInputError."""
     table = from_split({**document, "columns": list(range(len(document["columns"])))}, path)
-    frame = pd.DataFrame(dict(table.columns), index=range(table.rows) if table.index is None else list(table.index))
+    frame = pd.DataFrame(dict(table.columns), index=range(table.rows) if table.index is None else table.index)
     names = document["columns"]
-    frame.columns = pd.Index(names, dtype=object) if None in names else pd.Index(names)  # which has NaN for None
+    frame.columns = pd.Index(names, dtype=object) if None in names else pandas_index(names, f"{path}.columns")
     return frame
+
+
+def pandas_index(names: list[Any], path: str) -> "pd.Index[Any]":
+    """Return the index that pandas makes of names, with NaN for None. Raises MalformedRequestError if it makes none."""
+    try:
+        index: pd.Index[Any] | None = pd.DataFrame(index=names).index
+    except (ValueError, TypeError, RecursionError):  # texts with half of a surrogate pair, lists in lists
+        index = None
+    if index is None or len(index) != len(names):  # lists are the levels of an index
+        raise MalformedRequestError(f"{path}: names that pandas cannot use; send numbers or texts")
+    return index
 
 
 def from_records(document: Any, path: str) -> Table:
@@ -247,7 +257,7 @@ def renamed(table: Table, names: Sequence[Key]) -> Table:
 
 def delimiter_advice(header: Sequence[str]) -> str:
     """Return advice for a CSV whose header is one field with another delimiter in it; "" for any other header."""
-    if len(header) != 1 or not (";" in header[0] or "\t" in header[0]):
+    if len(header) != 1 or not any(delimiter in header[0] for delimiter in ";\t|"):
         return ""
     decimals = ", and its numbers have a decimal point" if ";" in header[0] else ""
     return f"; the fields of a CSV must be separated by commas{decimals}"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from serving_runtime.codec.returned import moment_text
-from serving_runtime.errors import Fault, InvalidInputError
+from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.request import JsonInput, Request, TypedFrame
 from serving_runtime.input.table import json_values
 from serving_runtime.protocols.mlflow.request import FORMATS, PARAMS, from_document
@@ -21,7 +21,10 @@ def read_call(args: Sequence[Any], kwargs: Mapping[str, Any], signature: Signatu
     """Return the request of a call. Raises InvalidInputError, MalformedRequestError."""
     named = dict(kwargs)
     params = named.pop(PARAMS, None) if signature.params is not None else None
-    value, path = _input(args, named, signature)
+    try:
+        value, path = _input(args, named, signature)
+    except RecursionError:
+        raise MalformedRequestError("the values are nested too deep") from None
     if not isinstance(params, dict | None):
         raise InvalidInputError([Fault(path=PARAMS, problem="it must be a dict")])
     if isinstance(value, pd.DataFrame):

@@ -1,6 +1,5 @@
 """`predict` for tables as other programs write them: other types, names and order, damaged and encrypted files."""
 
-import base64
 import csv
 import json
 from collections.abc import Callable
@@ -14,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from pyarrow.parquet import encryption
 
 from serving_runtime.commands.parquet_rows import parquet_chunks
 from serving_runtime.commands.rows import chunks
 from serving_runtime.signature import Column, Scalar, Signature
+from testbed.encrypted_parquet import encryption_of
 
 Run = Callable[..., Any]
 NAMES = ["fixed acidity", "pH", "alcohol"]
@@ -206,23 +205,9 @@ def test_file_with_a_damaged_page_ends_the_command(run: Run, models: Path, tmp_p
     assert (ended.code, "the file cannot be read as Parquet: " in ended.err) == (3, True), ended.err
 
 
-class PlainKeys(encryption.KmsClient):
-    """A service of keys that hides nothing."""
-
-    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
-        return base64.b64encode(key_bytes)
-
-    def unwrap_key(self, wrapped_key: bytes, master_key_identifier: str) -> bytes:
-        return base64.b64decode(wrapped_key)
-
-
 @pytest.mark.parametrize("plaintext_footer", [False, True])
 def test_encrypted_file_ends_the_command(plaintext_footer: bool, run: Run, models: Path, tmp_path: Path) -> None:
-    configuration = encryption.EncryptionConfiguration(
-        footer_key="footer", column_keys={"column": ["pH"]}, plaintext_footer=plaintext_footer
-    )
-    factory = encryption.CryptoFactory(lambda _: PlainKeys())
-    properties = factory.file_encryption_properties(encryption.KmsConnectionConfig(), configuration)
+    properties = encryption_of("pH", plaintext_footer=plaintext_footer)
 
     ended = scored(run, models / "wine", WINE, tmp_path / "rows.parquet", encryption_properties=properties)
 

@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,55 @@ def test_head_larger_than_the_limit_is_refused(wine: RuntimeServer) -> None:
         connection.sendall(b"GET /ping HTTP/1.1\r\nX-Filler: " + b"x" * 70_000)
 
         assert statuses(everything(connection)) == [431]
+
+
+def test_head_larger_than_the_limit_is_refused_in_one_piece_too(wine: RuntimeServer) -> None:
+    with wine.connect() as connection:
+        connection.sendall(PING[:-2] + b"X-Filler: " + b"x" * 66_000 + b"\r\n\r\n")
+
+        assert statuses(everything(connection)) == [431]
+
+
+CHUNKED = head("Transfer-Encoding: chunked").replace(b"Content-Length: %d\r\n" % len(RECORD), b"")
+LAST_CHUNK = b"%x\r\n%b\r\n0\r\n" % (len(RECORD), RECORD)
+
+
+@pytest.mark.parametrize("endless", [b"X: " + b"x" * 600_000, b"X: x\r\n" * 100_000], ids=["one", "many"])
+def test_trailers_larger_than_the_limit_are_refused(wine: RuntimeServer, endless: bytes) -> None:
+    with wine.connect() as connection:
+        connection.sendall(CHUNKED + LAST_CHUNK)
+        with suppress(ConnectionError):  # of a server that closes before it has read all of it
+            connection.sendall(endless)
+            everything(connection)
+
+    wine.awaited(lambda line: line.get("status") == 431 and "refused bytes" in line["message"])
+
+
+def test_trailer_is_no_header_of_the_request(wine: RuntimeServer) -> None:
+    with wine.connect() as connection:
+        connection.sendall(CHUNKED + LAST_CHUNK + b"Content-Type: text/csv\r\nX-Request-ID: trailer\r\n\r\n")
+        received = until(connection, b"]}")
+
+    assert statuses(received) == [200]
+    assert b"trailer" not in received
+
+
+def test_client_that_closes_its_end_with_the_request_has_left(wine: RuntimeServer) -> None:
+    with wine.connect() as connection:
+        connection.sendall(PING)
+        connection.shutdown(socket.SHUT_WR)
+        everything(connection)
+
+    assert wine.get("/ping").status == 200
+    assert not [line for line in wine.lines() if line["level"] == "error"]
+
+
+def test_bytes_after_a_body_are_refused_with_their_likely_cause(wine: RuntimeServer) -> None:
+    """A client that counts letters sends the end of its body beyond its Content-Length."""
+    with wine.connect() as connection:
+        connection.sendall(head(length=len(RECORD) - 1) + RECORD)
+
+        assert b"the Content-Length of that is too small" in everything(connection)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ USED = {
     HttpToolsProtocol.connection_lost: "5ed5a3e443ec794e",
     HttpToolsProtocol.connection_made: "e3b2039873e8c06c",
     HttpToolsProtocol.data_received: "f83481cc3c26cebf",
+    HttpToolsProtocol.on_body: "54a62c7f3ac29355",
+    HttpToolsProtocol.on_header: "e128514d99e6a8e2",
     HttpToolsProtocol.on_headers_complete: "cdd1ed6fad1e8689",
     HttpToolsProtocol.on_message_begin: "3112594b0114fcb9",
     HttpToolsProtocol.on_message_complete: "13556ee85b3b8cc4",

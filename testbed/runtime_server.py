@@ -22,6 +22,7 @@ NATIVE: Final = ("--loader", "native")
 # Libraries of each server, and of one whose model MLflow loads.
 LIBRARIES: Final = ("serving_runtime.process.serve", "serving_runtime.process.supervisor", "skops.io")
 WITH_MLFLOW: Final = (*LIBRARIES, "mlflow.pyfunc.model", "mlflow.sklearn")
+WITHOUT_PYARROW: Final = ("testbed.without_pyarrow", *LIBRARIES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

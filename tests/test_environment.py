@@ -50,6 +50,8 @@ BOUND: Final = 60.0  # seconds of a command; it takes one or two beside nothing,
 SERVING: Final = 3.0  # seconds, after which a server is asked to end
 GRACE: Final = 60.0  # seconds, after which a command that was asked to end is killed
 OF_ENGINES: Final = ("on_ray", "on_spark", "ray_data", "spark")  # modules
+# Else each `check` and `predict` would import them to load the model, for a second and a half.
+OF_MODEL: Final = ("mlflow.pyfunc.model", "sklearn.linear_model")
 DEAD: Final = "https://127.0.0.1:9"
 # Variables that the libraries, Python and OpenSSL read.
 OF_LIBRARIES: Final = """
@@ -404,7 +406,7 @@ def _kubeconfig() -> dict[str, Any]:
 
 @contextmanager
 def running(place: Place, environment: Mapping[str, str]) -> Iterator[Runner]:
-    with closing(ForkServer(modules(), environment)) as server:
+    with closing(ForkServer([*modules(), *OF_MODEL], environment)) as server:
         yield Runner(place, server)
 
 

@@ -2,10 +2,10 @@
 it makes each pod ready whose version is good.
 """
 
+import itertools
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,11 +21,12 @@ import pytest
 from model_lifecycle.cluster import client_of
 from model_lifecycle.rollout.cluster_objects import ClusterObjects
 from testbed.cluster.control_plane import ControlPlane, control_plane, deployment_controllers
-from testbed.former_version import former_version
+from testbed.former_version import Version, former_version, this_version
 from testbed.gate import API, ask
 from testbed.http_server import in_thread
+from testbed.lifecycle import MODULES
 from testbed.mlflow_server import MlflowServer
-from testbed.processes import PATIENCE, installed
+from testbed.processes import PATIENCE, Process, completed, installed
 from testbed.reverse_proxy import Exchange, reverse_proxy
 
 Json = dict[str, Any]
@@ -34,6 +35,7 @@ DEPLOYMENTS: Final = "/apis/apps/v1/namespaces/default/deployments"
 PODS: Final = "/api/v1/namespaces/default/pods"
 LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 MODEL: Final = "rolled"
+NUMBERS: Final = itertools.count(1)
 GATEWAY: Final = "gateway.networking.k8s.io"
 ROUTES: Final = f"/apis/{GATEWAY}/v1/namespaces/default/httproutes"
 ANY_OBJECT: Final = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -59,6 +61,7 @@ class Rollouts:
     """A cluster without a node, and a registry whose model has the versions 1, 2, BAD and 4."""
 
     plane: ControlPlane
+    folder: Path
     tracking: str
     runs: Mapping[str, str]
 
@@ -85,23 +88,22 @@ class Rollouts:
         name: str,
         *options: str,
         version: str = "2",
-        calls: bool = False,
-        program: Path = installed("model-api"),  # noqa: B008  a constant
+        by: Version = this_version(),  # noqa: B008  a constant
         kubeconfig: Path | None = None,
-    ) -> "subprocess.Popen[str]":
-        command = [program, "rollout", f"deployment/{name}", "--model", MODEL, "--version", version]
-        asks = [] if calls else ["--no-call"]
-        return subprocess.Popen(
-            [*command, *asks, "--format=json", *options],
-            env=os.environ
-            | {"KUBECONFIG": str(kubeconfig or self.plane.kubeconfig), "MLFLOW_TRACKING_URI": self.tracking},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    ) -> Process:
+        command = [by.command("model-api"), *arguments(name, version), "--no-call", *options]
+        log, env = self.folder / f"{name}-{next(NUMBERS)}.log", self.environment(kubeconfig)
+        return Process.start(command, log=log, env=env, imported=by.imported("model-api"))
 
     def run(self, name: str, *options: str, version: str = "2", calls: bool = False) -> tuple[int, str, str]:
-        return ended(self.start(name, *options, version=version, calls=calls))
+        """Return the exit code and both outputs."""
+        command = [installed("model-api"), *arguments(name, version), *([] if calls else ["--no-call"]), *options]
+        done = completed(command, env=self.environment(), imported=MODULES, timeout=2 * PATIENCE)
+        return done.returncode, done.stdout, done.stderr
+
+    def environment(self, kubeconfig: Path | None = None) -> dict[str, str]:
+        own = {"KUBECONFIG": str(kubeconfig or self.plane.kubeconfig), "MLFLOW_TRACKING_URI": self.tracking}
+        return os.environ | own
 
     def get(self, path: str) -> Json:
         found: Json = self.plane.client.get(path).raise_for_status().json()
@@ -135,16 +137,21 @@ class Rollouts:
             time.sleep(0.1)
 
 
-def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=2 * PATIENCE)
-    return process.returncode, out, err
+def arguments(name: str, version: str) -> list[str]:
+    return ["rollout", f"deployment/{name}", "--model", MODEL, "--version", version, "--format=json"]
+
+
+def ended(process: Process) -> tuple[int, str]:
+    """Return the exit code and what was written."""
+    code = process.popen.wait(2 * PATIENCE)
+    return code, process.log.read_text()
 
 
 @pytest.fixture(scope="module")
 def rollouts(mlflow_3_17: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollouts]:
     folder = tmp_path_factory.mktemp("rollouts")
     with control_plane(folder) as plane, deployment_controllers(folder), kubelet(plane):
-        yield Rollouts(plane=plane, tracking=mlflow_3_17.uri, runs=registered(mlflow_3_17))
+        yield Rollouts(plane=plane, folder=folder, tracking=mlflow_3_17.uri, runs=registered(mlflow_3_17))
 
 
 def registered(server: MlflowServer) -> dict[str, str]:
@@ -167,10 +174,13 @@ def kubelet(plane: ControlPlane) -> Iterator[None]:
 
     def work() -> None:
         with httpx.Client(base_url=plane.client.base_url, verify=plane.tls, timeout=5) as client:
-            while not stop.wait(0.2):
-                with suppress(httpx.TransportError, ValueError, KeyError):  # the API server is stopped by a test
-                    for pod in client.get(PODS).json()["items"]:
-                        _look_after(client, pod)
+            while not stop.wait(0.1):
+                with (
+                    suppress(httpx.TransportError, ValueError, KeyError),  # the API server is stopped by a test
+                    client.stream("GET", PODS, params={"watch": "1", "timeoutSeconds": "1"}) as events,
+                ):
+                    for event in events.iter_lines():
+                        _look_after(client, json.loads(event)["object"])
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -242,7 +252,6 @@ def test_run_after_a_kill_knows_the_state_to_go_back_to(rollouts: Rollouts) -> N
     process = rollouts.start("killed", version=BAD)
     rollouts.until(lambda: rollouts.version("killed") == BAD)
     process.kill()
-    process.communicate()
     code, _, err = rollouts.run("killed", "--wait=40", version=BAD)
 
     assert "another rollout of it runs" in err  # the Lease of the dead one has to expire
@@ -254,11 +263,11 @@ def test_rollout_that_is_interrupted_says_so_and_goes_on_at_once(rollouts: Rollo
     rollouts.deploy("asked")
     process = rollouts.start("asked", version=BAD)
     rollouts.until(lambda: rollouts.version("asked") == BAD)
-    process.send_signal(signal.SIGTERM)
-    code, _, err = ended(process)
+    process.popen.send_signal(signal.SIGTERM)
+    code, err = ended(process)
     assert (code, rollouts.version("asked")) == (7, BAD), err
     assert "interrupted by SIGTERM" in err
-    code, _, err = rollouts.run("asked", "--wait=3", version=BAD)
+    code, _, err = rollouts.run("asked", "--wait=10", version=BAD)
 
     assert (code, rollouts.version("asked")) == (9, "1"), err
     assert "another rollout of it runs" not in err
@@ -269,14 +278,14 @@ def test_rollout_that_is_interrupted_says_so_and_goes_on_at_once(rollouts: Rollo
 @pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
 def test_rollout_that_one_version_left_is_put_back_by_the_other(rollouts: Rollouts, direction: str) -> None:
     """The state to go back to is in annotations and in a Lease."""
-    programs = [former_version().command("model-api"), installed("model-api")]
-    first, then = programs if direction == "upgrade" else reversed(programs)
+    versions = [former_version(), this_version()]
+    first, then = versions if direction == "upgrade" else reversed(versions)
     rollouts.deploy(direction)
-    process = rollouts.start(direction, version=BAD, program=first)
+    process = rollouts.start(direction, version=BAD, by=first)
     rollouts.until(lambda: rollouts.version(direction) == BAD)
-    process.send_signal(signal.SIGTERM)
+    process.popen.send_signal(signal.SIGTERM)
     left = ended(process)
-    code, _, err = ended(rollouts.start(direction, "--wait=3", version=BAD, program=then))
+    code, err = ended(rollouts.start(direction, "--wait=10", version=BAD, by=then))
 
     assert left[0] == 7, left
     assert (code, rollouts.version(direction)) == (9, "1"), err
@@ -288,9 +297,9 @@ def test_two_at_once_run_after_each_other(rollouts: Rollouts) -> None:
     rollouts.until(lambda: rollouts.version("twice") == BAD)
     second = rollouts.start("twice", "--wait=60", version="4")
 
-    code, _, err = ended(first)
+    code, err = ended(first)
     assert code == 9, err
-    code, _, err = ended(second)
+    code, err = ended(second)
     assert (code, rollouts.version("twice")) == (0, "4"), err
     assert "another rollout of it runs" in err
 
@@ -300,7 +309,7 @@ def test_change_by_another_is_left_alone(rollouts: Rollouts) -> None:
     process = rollouts.start("theirs", "--wait=60", version=BAD)
     rollouts.until(lambda: rollouts.version("theirs") == BAD)
     rollouts.set_version("theirs", "4")
-    code, _, err = ended(process)
+    code, err = ended(process)
 
     assert (code, rollouts.version("theirs")) == (7, "4")
     assert "was changed by another meanwhile" in err
@@ -327,7 +336,7 @@ def test_change_by_another_is_left_alone_if_the_answer_to_ours_was_lost(rollouts
         context = {"name": "proxied", "context": {"cluster": "proxied", "user": "proxied"}}
         config = {"clusters": [cluster], "contexts": [context], "users": [{"name": "proxied", "user": {}}]}
         (tmp_path / "config").write_text(json.dumps(config | {"current-context": "proxied"}))
-        code, _, err = ended(rollouts.start("lost", "--wait=60", kubeconfig=tmp_path / "config"))
+        code, err = ended(rollouts.start("lost", "--wait=60", kubeconfig=tmp_path / "config"))
 
     assert (code, lost, rollouts.version("lost")) == (7, ["2"], "4"), err
     assert "was changed by another meanwhile" in err
@@ -341,7 +350,7 @@ def test_api_server_that_does_not_answer_for_a_while_is_waited_for(rollouts: Rol
     api_server.send_signal(signal.SIGSTOP)
     time.sleep(15)  # longer than a request waits
     api_server.send_signal(signal.SIGCONT)
-    code, _, err = ended(process)
+    code, err = ended(process)
 
     assert code == 0, err
     assert rollouts.available("away")
@@ -425,13 +434,8 @@ def test_lease_of_a_rollout_that_has_ended_holds_nothing(rollouts: Rollouts) -> 
 def test_rollout_that_cannot_begin_says_why(
     rollouts: Rollouts, workload: str, options: list[str], code: int, sentence: str
 ) -> None:
-    done = subprocess.run(
-        [installed("model-api"), "rollout", workload, "--model", MODEL, *options],
-        env=os.environ | {"KUBECONFIG": str(rollouts.plane.kubeconfig), "MLFLOW_TRACKING_URI": rollouts.tracking},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [installed("model-api"), "rollout", workload, "--model", MODEL, *options]
+    done = completed(command, env=rollouts.environment(), imported=MODULES)
 
     assert done.returncode == code, done.stderr
     assert sentence in done.stderr

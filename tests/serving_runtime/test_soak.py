@@ -1,18 +1,18 @@
-"""The soak of the benchmarks, for a few seconds: good and bad requests mixed, and every answer is the right one."""
+"""The soak of the benchmarks, for two seconds: good and bad requests mixed, and every answer is the right one."""
 
 from pathlib import Path
 
 from benchmarks.runtime_soak import soak, weights
 from testbed.environments import saved_models
-from testbed.runtime_server import serving
+from testbed.runtime_server import NATIVE, serving
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "save_model.py"
-SECONDS = 6
+SECONDS = 2
 
 
 def test_every_answer_is_right_under_mixed_traffic(tmp_path: Path) -> None:
     model = saved_models("3.17", SCRIPT, tmp_path / "model", "elastic-net")
-    with serving(model, "--workers", "2", log=tmp_path / "log", own_process=True) as server:
+    with serving(model, *NATIVE, "--workers", "2", log=tmp_path / "log") as server:
         tally, _, _ = soak(server, *weights(model), seconds=SECONDS, clients=4)
 
         assert tally.wrong == []

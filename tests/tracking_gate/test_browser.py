@@ -32,9 +32,9 @@ def staged(any_gate: Gate) -> tuple[Wine, str]:
     return wine, version
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(chromium: Browser, any_gate: Gate) -> Iterator[Page]:
-    """Return a page of Jane's browser, which sends her password when MLflow's UI asks."""
+    """Return the page of Jane's browser, which sends her password when MLflow's UI asks, and loads the UI once."""
     context = chromium.new_context(base_url=any_gate.uri, http_credentials={"username": "jane", "password": PASSWORD})
     found = context.new_page()
     found.set_default_timeout(SECONDS)

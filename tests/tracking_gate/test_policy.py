@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +13,14 @@ from testbed.gate import API, OTHER, PROJECT, Answer, Gate, ask
 from tests.tracking_gate.conftest import Wine, wine_behind
 
 PULL, PROMOTE = Purpose.PULL, Purpose.PROMOTE
+
+
+@pytest.fixture(scope="module")
+def shared_wine(any_gate: Gate) -> Iterator[Wine]:
+    """A model of tests that change nothing of it but a version of their own."""
+    found = wine_behind(any_gate)
+    yield found
+    found.delete()
 
 
 def who(gate: Gate, name: str) -> dict[str, str]:
@@ -44,14 +53,16 @@ def of_models(*names: str) -> str:
         ("olga", 403, "not an object of a project of yours"),
     ],
 )
-def test_production_is_for_the_promote_token_of_the_project(wine: Wine, name: str, status: int, message: str) -> None:
-    version = wine.version()
-    wine.move(version, "Staging", wine.gate.basic("jane"))
+def test_production_is_for_the_promote_token_of_the_project(
+    shared_wine: Wine, name: str, status: int, message: str
+) -> None:
+    version = shared_wine.version()
+    shared_wine.move(version, "Staging", shared_wine.gate.basic("jane"))
 
-    refused = wine.move(version, "Production", who(wine.gate, name))
+    refused = shared_wine.move(version, "Production", who(shared_wine.gate, name))
 
     assert (refused.status, refused.message) == (status, message)
-    assert wine.stage(version) == "Staging"
+    assert shared_wine.stage(version) == "Staging"
 
 
 def test_promotion_archives_what_was_in_production(wine: Wine) -> None:
@@ -152,11 +163,11 @@ def test_production_alias_is_for_the_promote_token(wine: Wine, alias: str) -> No
 
 @pytest.mark.parametrize("key", [TAG_PROJECT_ID, "mlflow.domino.user", "MLFLOW.Domino.project_id", "domino.project"])
 @pytest.mark.parametrize("name", ["jane", "promote", "pull"])
-def test_ownership_is_not_for_clients_to_change(wine: Wine, key: str, name: str) -> None:
-    version, gate = wine.version(), wine.gate
-    of_version = {"name": wine.name, "version": version, "key": key, "value": OTHER}
-    of_model = {"name": wine.name, "key": key, "value": OTHER}
-    of_experiment = {"experiment_id": wine.experiment, "key": key, "value": OTHER}
+def test_ownership_is_not_for_clients_to_change(shared_wine: Wine, key: str, name: str) -> None:
+    version, gate = shared_wine.version(), shared_wine.gate
+    of_version = {"name": shared_wine.name, "version": version, "key": key, "value": OTHER}
+    of_model = {"name": shared_wine.name, "key": key, "value": OTHER}
+    of_experiment = {"experiment_id": shared_wine.experiment, "key": key, "value": OTHER}
 
     for method, path, body in (
         ("POST", "model-versions/set-tag", of_version),
@@ -171,9 +182,9 @@ def test_ownership_is_not_for_clients_to_change(wine: Wine, key: str, name: str)
 
 @pytest.mark.parametrize("key", [TAG_DIGEST, TAG_IMAGE, TAG_LISTING])
 @pytest.mark.parametrize("writer", ["jane", "promote"])
-def test_tags_that_identify_the_files_of_a_version_are_written_once(wine: Wine, key: str, writer: str) -> None:
-    version, gate = wine.version(), wine.gate
-    body = {"name": wine.name, "version": version, "key": key, "value": "sha256:1"}
+def test_tags_that_identify_the_files_of_a_version_are_written_once(shared_wine: Wine, key: str, writer: str) -> None:
+    version, gate = shared_wine.version(), shared_wine.gate
+    body = {"name": shared_wine.name, "version": version, "key": key, "value": "sha256:1"}
     path = f"{API}/model-versions/set-tag"
 
     assert gate.ask("POST", path, body, gate.bearer(PULL)).status == 403
@@ -181,18 +192,22 @@ def test_tags_that_identify_the_files_of_a_version_are_written_once(wine: Wine, 
     assert gate.ask("POST", path, body, who(gate, writer)).status == 200
     for other in ("jane", "promote", "root"):
         assert gate.ask("POST", path, {**body, "value": "sha256:2"}, who(gate, other)).status == 409
-        deleted = {"name": wine.name, "version": version, "key": key}
+        deleted = {"name": shared_wine.name, "version": version, "key": key}
         assert gate.ask("DELETE", f"{API}/model-versions/delete-tag", deleted, who(gate, other)).status == 403
-    assert {"key": key, "value": "sha256:1"} in wine.raw(version)["tags"]
+    assert {"key": key, "value": "sha256:1"} in shared_wine.raw(version)["tags"]
 
 
 @pytest.mark.parametrize("key", ["Promotion.id", "PROMOTION.prev", "Model-API.digest", "MODEL-API.LISTING"])
-def test_tag_that_differs_only_in_its_case_is_not_for_people(wine: Wine, key: str) -> None:
+def test_tag_that_differs_only_in_its_case_is_not_for_people(shared_wine: Wine, key: str) -> None:
     """A database that ignores the case of letters, as MySQL does, writes it over the other one."""
-    body = {"name": wine.name, "version": wine.version(), "key": key, "value": "1"}
-    refused = wine.gate.ask("POST", f"{API}/model-versions/set-tag", body, wine.gate.basic("jane"))
-    tagged = {"name": wine.name, "source": f"runs:/{wine.run}/model", "tags": [{"key": key, "value": "1"}]}
-    created = wine.gate.ask("POST", f"{API}/model-versions/create", tagged, wine.gate.basic("jane"))
+    body = {"name": shared_wine.name, "version": shared_wine.version(), "key": key, "value": "1"}
+    refused = shared_wine.gate.ask("POST", f"{API}/model-versions/set-tag", body, shared_wine.gate.basic("jane"))
+    tagged = {
+        "name": shared_wine.name,
+        "source": f"runs:/{shared_wine.run}/model",
+        "tags": [{"key": key, "value": "1"}],
+    }
+    created = shared_wine.gate.ask("POST", f"{API}/model-versions/create", tagged, shared_wine.gate.basic("jane"))
 
     assert (refused.status, created.status) == (403, 403)
     assert key in refused.message or key.casefold() in refused.message

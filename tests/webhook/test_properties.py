@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -99,15 +100,23 @@ def test_any_pod_gets_an_answer_that_only_adds_parts_of_the_webhook_and_once(
 
 @hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None)
 @given(generated_pods, st.sampled_from(SETTINGS))
-def test_pod_with_the_status_injected_holds_the_webhooks_parts_as_it_writes_them(
+def test_admitted_pod_holds_the_webhooks_parts_as_it_writes_them_and_the_policy_lets_it_pass(
     pod: dict[str, Any], settings: Settings
 ) -> None:
     decision = decide(review_of(pod), settings)
     event(decision.reason.value)
-    if decision.reason not in {Reason.INJECTED, Reason.ALREADY_INJECTED}:
+    if not decision.allowed or decision.reason is Reason.MALFORMED_POD:
         return
     admitted = apply_answer(pod, admit(review_of(pod), settings))
-    spec = admitted["spec"]
+
+    assert bare_targets(admitted) == []
+    assert foreign_targets(admitted) == []
+    if decision.reason in {Reason.INJECTED, Reason.ALREADY_INJECTED}:
+        assert_holds_our_parts(admitted, settings, decision.warnings)
+
+
+def assert_holds_our_parts(pod: dict[str, Any], settings: Settings, warnings: Sequence[str]) -> None:
+    spec = pod["spec"]
     if settings.delivery == "image":
         assert_image_is_mounted(spec)
         return
@@ -116,28 +125,16 @@ def test_pod_with_the_status_injected_holds_the_webhooks_parts_as_it_writes_them
 
     assert faults_of(ours, settings) == []
     assert "mlflow-model-init" not in [one["name"] for one in others]
-    assert admitted["metadata"]["annotations"][f"{DOMAIN}/status"] == "injected"
+    assert pod["metadata"]["annotations"][f"{DOMAIN}/status"] == "injected"
     if settings.token == "pull" and settings.delivery == "fetch":
         assert [one["name"] for one in others if "mlflow-token" in str(one)] == []
         assert str(spec).count("mlflow-pull-") == 1
     if settings.delivery == "fetch" and settings.store == "empty-dir":
-        assert_fits(spec, ours, " ".join(decision.warnings))
+        assert_fits(spec, ours, " ".join(warnings))
     for index, one in enumerate(spec["initContainers"]):
         if sees_the_model(one):
             assert index > spec["initContainers"].index(ours)
     assert not says_windows(spec)
-
-
-@hypothesis_settings(max_examples=EXAMPLES, deadline=None, database=None)
-@given(generated_pods, st.sampled_from(SETTINGS))
-def test_policy_lets_pass_every_pod_that_the_webhook_lets_pass(pod: dict[str, Any], settings: Settings) -> None:
-    decision = decide(review_of(pod), settings)
-    if not decision.allowed or decision.reason is Reason.MALFORMED_POD:
-        return
-    admitted = apply_answer(pod, admit(review_of(pod), settings))
-
-    assert bare_targets(admitted) == []
-    assert foreign_targets(admitted) == []
 
 
 def assert_image_is_mounted(spec: dict[str, Any]) -> None:

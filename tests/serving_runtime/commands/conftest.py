@@ -1,5 +1,6 @@
-"""Commands as a shell runs them, but in this process: the model's libraries are loaded once."""
+"""Commands as a shell runs them, but in this process or in a fork: the model's libraries are loaded once."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from serving_runtime.cli import main
+from testbed.forks import server_for
+from testbed.processes import PATIENCE
+from testbed.runtime_server import LIBRARIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,4 +39,19 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
 
     for name in ("MLFLOW_ARTIFACTS_PATH", "MLFLOW_MODEL_NAME", "MLFLOW_MODEL_VERSION"):
         monkeypatch.setenv(name, "")  # what a command sets is taken back with it
+    return ran
+
+
+@pytest.fixture
+def run_with_pipe(tmp_path: Path) -> Run:
+    """Run a command in a process of its own, whose standard input is a pipe."""
+
+    def ran(*arguments: str | Path, stdin: bytes) -> Ended:
+        pipe, out, err = (tmp_path / name for name in ("pipe", "out", "err"))
+        os.mkfifo(pipe)
+        command = [sys.executable, "-m", "serving_runtime", *arguments]
+        process = server_for(command, LIBRARIES).start(command, env=os.environ, given=pipe, output=out, errors=err)
+        pipe.write_bytes(stdin)
+        return Ended(code=process.wait(PATIENCE), out=out.read_text(), err=err.read_text())
+
     return ran

@@ -16,10 +16,14 @@ import pytest
 from serving_runtime.codec.encode import encode
 from serving_runtime.model import Model
 from serving_runtime.protocols.mlflow.request import from_document
+from testbed.forks import server_for
+from testbed.processes import PATIENCE, completed
+from testbed.runtime_server import LIBRARIES
 from testbed.terminal import run_at_terminal
 
 COLUMNS = ["fixed acidity", "pH", "alcohol"]
 ROWS = [[7.4, 3.5, 9.4], [6.3, 3.2, 10.1], [8.0, 3.0, 11.0], [5.5, 3.9, 12.5], [7.0, 3.3, 9.9]]
+PROGRAM: list[str | Path] = [sys.executable, "-m", "serving_runtime", "predict"]
 Run = Callable[..., Any]
 
 
@@ -195,18 +199,20 @@ def test_chat_bodies_are_answered_line_by_line(run: Run, models: Path) -> None:
     assert [sorted(json.loads(line)["input"]) for line in ended.out.splitlines()] == [["messages"], ["prompt"]]
 
 
-def test_predictions_come_while_the_input_is_still_being_written(models: Path) -> None:
-    command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", models / "wine", "--chunk-rows", "1"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(csv_text(ROWS[:2]).encode())
-        process.stdin.flush()
-        first = [process.stdout.readline(), process.stdout.readline()]
-        process.stdin.close()
-        rest = process.stdout.read()
+def test_predictions_come_while_the_input_is_still_being_written(models: Path, tmp_path: Path) -> None:
+    given, output = tmp_path / "given", tmp_path / "output"
+    os.mkfifo(given)
+    os.mkfifo(output)
+    command = [*PROGRAM, "--model-path", models / "wine", "--chunk-rows", "1"]
+    server = server_for(command, LIBRARIES)
+    process = server.start(command, env=os.environ, given=given, output=output, errors=tmp_path / "errors")
+    with given.open("wb") as rows, output.open("rb") as predictions:
+        rows.write(csv_text(ROWS[:2]).encode())
+        rows.flush()
+        first = [predictions.readline(), predictions.readline()]
+        rows.close()
+        rest = predictions.read()
+    process.wait(PATIENCE)
 
     assert (first[0], len(first[1]) > 2, len(rest.splitlines())) == (b"prediction\n", True, 1)
 
@@ -306,21 +312,12 @@ def test_each_row_of_a_body_has_a_prediction(
 
 
 def test_time_of_a_prediction_includes_the_load_of_the_model(models: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "serving_runtime",
-        "predict",
-        "--model-path",
-        str(models / "hinted"),
-        "--input-format",
-        "json",
-    ]
-    done = subprocess.run(command, input="[1, 2]", capture_output=True, text=True, check=True)
+    command = [*PROGRAM, "--model-path", models / "hinted", "--input-format", "json"]
+    done = completed(command, env=os.environ, imported=LIBRARIES, given="[1, 2]")
 
     summary = r"2 rows in ([0-9.]+) s, ([0-9.]+) s of it to load the model; [0-9,]+ rows a second\n"
     found = re.fullmatch(summary, done.stderr)
-    assert found
+    assert found, done.stderr
     assert float(found[1]) >= float(found[2]) > 0.1  # MLflow itself takes longer to import
 
 
@@ -340,11 +337,12 @@ def test_threads_of_openblas_do_not_spin_between_two_chunks(models: Path) -> Non
     when_numpy_is_imported = (
         "import os, sys; from serving_runtime.cli import main\n"
         "def see(event, details):\n"
-        "    if event == 'import' and details[0] == 'numpy': print(os.environ['OPENBLAS_THREAD_TIMEOUT'])\n"
+        "    if event == 'import' and details[0] == 'numpy':\n"
+        "        print(os.environ['OPENBLAS_THREAD_TIMEOUT'], flush=True); os._exit(0)\n"
         "sys.addaudithook(see); main()"
     )
     command = [sys.executable, "-c", when_numpy_is_imported, "predict", "--model-path", models / "wine"]
     environ = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
     ended = subprocess.run(command, input=csv_text(ROWS), capture_output=True, text=True, env=environ, check=True)
 
-    assert ended.stdout.splitlines()[0] == "20"
+    assert ended.stdout == "20\n"

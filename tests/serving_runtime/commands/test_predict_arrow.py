@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,13 +59,13 @@ def test_rows_are_scored_as_those_of_csv(name: str, run: Run, models: Path, tmp_
 
 
 @pytest.mark.parametrize("name", READ)
-def test_arrow_comes_through_a_pipe(name: str, run: Run, models: Path) -> None:
-    command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", models / "wine"]
+def test_arrow_comes_through_a_pipe(name: str, run: Run, run_with_pipe: Run, models: Path) -> None:
+    command = ["predict", "--model-path", models / "wine"]
 
-    plain = run("predict", "--model-path", models / "wine", stdin=CSV.encode())
-    ended = subprocess.run([*command, "--input-format", "arrow"], input=READ[name], capture_output=True, check=False)
+    plain = run(*command, stdin=CSV.encode())
+    ended = run_with_pipe(*command, "--input-format", "arrow", stdin=READ[name])
 
-    assert (ended.returncode, ended.stdout.decode()) == (0, plain.out), ended.stderr
+    assert (ended.code, ended.out) == (0, plain.out), ended.err
 
 
 def test_part_of_a_file_of_arrow_is_parquet_with_the_kept_columns(run: Run, models: Path, tmp_path: Path) -> None:

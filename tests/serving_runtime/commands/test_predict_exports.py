@@ -3,8 +3,6 @@
 import json
 import lzma
 import sqlite3
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
@@ -147,11 +145,11 @@ def test_export_that_is_not_read_is_refused_with_the_next_step(
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_zip_archive_in_a_pipe_is_refused(models: Path, tmp_path: Path) -> None:
-    FRAME.to_csv(tmp_path / "rows.csv.zip", index=False)
-    command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", models / "wine"]
+def test_zip_archive_in_a_pipe_is_refused(run_with_pipe: Run, models: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "rows.csv.zip"
+    FRAME.to_csv(archive, index=False)
 
-    ended = subprocess.run(command, input=(tmp_path / "rows.csv.zip").read_bytes(), capture_output=True, check=False)
+    ended = run_with_pipe("predict", "--model-path", models / "wine", stdin=archive.read_bytes())
 
-    assert (ended.returncode, ended.stdout) == (3, b"")
-    assert b"the file is a zip archive or a spreadsheet's workbook; unpack it" in ended.stderr
+    assert (ended.code, ended.out) == (3, "")
+    assert "the file is a zip archive or a spreadsheet's workbook; unpack it" in ended.err

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pytest
 
 from testbed.engines import children_of, command_of
-from testbed.processes import PATIENCE
+from testbed.processes import PATIENCE, Process
+from testbed.runtime_server import LIBRARIES
 
 Run = Callable[..., Any]
 COLUMNS = ["fixed acidity", "pH", "alcohol"]
@@ -301,6 +302,11 @@ def test_what_a_killed_run_left_is_replaced(run: Run, models: Path, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "out.csv"]
 
 
+def started(arguments: Sequence[str | Path], log: Path) -> Process:
+    """Start a run that saves each row by itself, so that it can be killed in the middle."""
+    return Process.start([*PROGRAM, *arguments, "--chunk-rows", "1"], log=log, env=os.environ, imported=LIBRARIES)
+
+
 def test_output_of_a_run_that_was_killed_and_repeated_is_that_of_one_run(
     run: Run, models: Path, tmp_path: Path
 ) -> None:
@@ -308,11 +314,11 @@ def test_output_of_a_run_that_was_killed_and_repeated_is_that_of_one_run(
         write_csv(tmp_path / f"in/{name}.csv", 20_000)
     arguments = ["--model-path", models / "wine", tmp_path / "in", "--summary", "json", "-o"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    with subprocess.Popen([*PROGRAM, *arguments, f"{killed}/", "--chunk-rows", "1"]) as process:
-        while not list(killed.glob(".*.partial")):
-            assert process.poll() is None
-            time.sleep(0.02)
-        process.kill()
+    process = started([*arguments, f"{killed}/"], tmp_path / "log")
+    while not list(killed.glob(".*.partial")):
+        assert process.popen.poll() is None, process.tail()
+        time.sleep(0.02)
+    process.kill()
 
     resumed = run("predict", *arguments, f"{killed}/")
     run("predict", *arguments, f"{whole}/")
@@ -360,20 +366,21 @@ def test_pipe_as_output_is_written_and_stays(run: Run, models: Path, tmp_path: P
     assert (ended.code, pipe.is_fifo(), len(read.splitlines())) == (0, True, 4)
 
 
-def test_workers_end_with_a_command_that_is_killed(run: Run, models: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_csv(tmp_path / f"in/{name}.csv", 40_000)
+def test_worker_ends_with_a_command_that_is_killed(run: Run, models: Path, tmp_path: Path) -> None:
+    write_csv(tmp_path / "in/a.csv", 40_000)  # one file has one worker
     arguments = ["--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/out/"]
-    with subprocess.Popen([*PROGRAM, *arguments, "--workers", "2", "--chunk-rows", "1"]) as process:
-        while len(list((tmp_path / "out").glob(".*.partial"))) < 2:
-            assert process.poll() is None
-            time.sleep(0.02)
-        workers = children_of(process.pid)
-        process.kill()
+    process = started([*arguments, "--workers", "2"], tmp_path / "log")
+    while not list((tmp_path / "out").glob(".*.partial")):
+        assert process.popen.poll() is None, process.tail()
+        time.sleep(0.02)
+    workers = children_of(process.popen.pid)
+    assert workers
+    process.popen.kill()
+    process.popen.wait(PATIENCE)
 
     end = time.monotonic() + PATIENCE
     while any(command_of(worker) for worker in workers) and time.monotonic() < end:
         time.sleep(0.05)
     assert [command_of(worker) for worker in workers if command_of(worker)] == []
     again = run("predict", *arguments, "--summary", "json")
-    assert json.loads(again.err)["rows"] == 80_000
+    assert json.loads(again.err)["rows"] == 40_000

@@ -2,7 +2,7 @@
 
 import csv
 import json
-import subprocess
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +14,8 @@ import pytest
 
 from serving_runtime.commands.cli_errors import CommandError, InputFileError
 from serving_runtime.commands.sources import find_sources
+from testbed.processes import Process
+from testbed.runtime_server import LIBRARIES
 
 Run = Callable[..., Any]
 COLUMNS = ["id", "fixed acidity", "pH", "alcohol"]
@@ -254,11 +256,11 @@ def test_workers_write_the_same_parts(run: Run, models: Path, days: Path, tmp_pa
 
 
 def test_fault_in_a_worker_is_one_sentence(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
-    write_csv(days / "day=2/a.csv", [["1", "high", 3.0, 9.0]])
+    bad = write_csv(days / "day=2/a.csv", [["1", "high", 3.0, 9.0]])
 
-    ended = run("predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/out/", "--workers", "2")
+    ended = run("predict", "--model-path", models / "wine", bad, "-o", f"{tmp_path}/out/", "--workers", "2")
 
-    assert (ended.code, ended.err.startswith(f"error: {days}/day=2/a.csv: line 2: "), ended.err.count("\n")) == (
+    assert (ended.code, ended.err.startswith(f"error: {bad}: line 2: "), ended.err.count("\n")) == (
         3,
         True,
         1,
@@ -269,11 +271,12 @@ def test_killed_command_is_resumed(run: Run, models: Path, tmp_path: Path) -> No
     files = [write_csv(tmp_path / "in/a.csv", ROWS), write_csv(tmp_path / "in/b.csv", ROWS * 10_000)]
     out = tmp_path / "out"
     command = ["predict", "--model-path", models / "wine", "--summary", "json", *files, "-o", f"{out}/"]
-    with subprocess.Popen([sys.executable, "-m", "serving_runtime", *command, "--chunk-rows", "1"]) as killed:
-        while not (out / "_predict.jsonl").exists() or not (out / "_predict.jsonl").read_text().endswith("\n"):
-            assert killed.poll() is None
-            time.sleep(0.05)
-        killed.kill()
+    program: list[str | Path] = [sys.executable, "-m", "serving_runtime", *command, "--chunk-rows", "1"]
+    killed = Process.start(program, log=tmp_path / "log", env=os.environ, imported=LIBRARIES)
+    while not (out / "_predict.jsonl").exists() or not (out / "_predict.jsonl").read_text().endswith("\n"):
+        assert killed.popen.poll() is None, killed.tail()
+        time.sleep(0.05)
+    killed.kill()
     assert not (out / "b.csv").exists()
 
     resumed = json.loads(run(*command).err)

@@ -17,6 +17,7 @@ from pyarrow import parquet
 from serving_runtime.commands.parquet_rows import parquet_chunks
 from serving_runtime.commands.rows import chunks
 from serving_runtime.signature import Column, Scalar, Signature
+from serving_runtime.tables.csv_blocks import BLOCK
 from testbed.encrypted_parquet import encryption_of
 
 Run = Callable[..., Any]
@@ -235,21 +236,23 @@ def test_bad_cell_at_the_end_of_a_large_file_is_named_and_leaves_no_output(
     run: Run, models: Path, tmp_path: Path
 ) -> None:
     source, output = tmp_path / "rows.csv", tmp_path / "out.csv"
-    with source.open("w") as stream:  # several blocks of the reader
+    rows = 300_000
+    with source.open("w") as stream:
         stream.write("fixed acidity,pH,alcohol\n")
-        stream.writelines(f"{number % 97 / 10},3.5,9.4\n" for number in range(900_000))
+        stream.writelines(f"{number % 97 / 10:.20f},3.5,9.4\n" for number in range(rows))
         stream.write("7.4,3.5,9.4%\n")
+    assert source.stat().st_size > BLOCK
     command = ["predict", "--model-path", models / "wine", source, "-o", output]
 
     refused = run(*command)
     assert not output.exists()
     scored = run(*command, "--errors", tmp_path / "errors")
 
-    assert (refused.code, refused.err.startswith('error: line 900002: "alcohol": ')) == (3, True), refused.err
+    assert (refused.code, refused.err.startswith(f'error: line {rows + 2}: "alcohol": ')) == (3, True), refused.err
     assert scored.code == 7
-    assert json.loads((tmp_path / "errors").read_text())["place"] == "line 900002"
+    assert json.loads((tmp_path / "errors").read_text())["place"] == f"line {rows + 2}"
     with output.open() as stream:
-        assert sum(1 for _ in csv.reader(stream)) == 900_002
+        assert sum(1 for _ in csv.reader(stream)) == rows + 2
 
 
 ONLY_ONCE = "__import__('os').mkdir('{}')"  # the second call of the model fails

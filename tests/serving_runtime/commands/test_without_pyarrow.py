@@ -1,11 +1,15 @@
 """`predict` on a machine without pyarrow: CSV goes cell by cell, and Parquet ends with the extra to install."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from testbed.processes import completed
+from testbed.runtime_server import WITHOUT_PYARROW
 
 BLOCKED = "import sys; sys.modules['pyarrow'] = None; from serving_runtime.cli import main; sys.exit(main())"
 SENTENCE = (
@@ -17,7 +21,7 @@ HEADER = "fixed acidity,pH,alcohol\n"
 
 def predicted(*arguments: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", BLOCKED, "predict", *arguments]
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    return completed(command, env=os.environ, imported=WITHOUT_PYARROW, given=text)
 
 
 def test_csv_is_scored(models: Path) -> None:

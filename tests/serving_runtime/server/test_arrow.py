@@ -1,7 +1,7 @@
 """Arrow's stream as a body and as an answer of `/invocations`, on a real server."""
 
 import json
-import subprocess
+import os
 import sys
 from typing import Any
 
@@ -13,7 +13,8 @@ from pyarrow import ipc
 from serving_runtime.errors import OutputError
 from serving_runtime.options import Nan
 from serving_runtime.tables.answers import arrow_answer
-from testbed.runtime_server import RuntimeServer
+from testbed.processes import completed
+from testbed.runtime_server import WITHOUT_PYARROW, RuntimeServer
 
 ARROW = "application/vnd.apache.arrow.stream"
 NAMES = ("fixed acidity", "pH", "alcohol")
@@ -106,8 +107,9 @@ except ServingError as error:
     print(error.status, error)
 assert not answers_in_arrow(b"application/vnd.apache.arrow.stream, */*;q=0.1")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = completed([sys.executable, "-c", code], env=os.environ, imported=WITHOUT_PYARROW)
 
+    assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{status} ")
     assert "install the extra tables" in done.stdout
 

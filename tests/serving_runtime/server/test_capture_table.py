@@ -17,8 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from model_contract.exit_codes import ExitCode
-from testbed.processes import free_port
-from testbed.runtime_server import JSON, NATIVE, RuntimeServer
+from testbed.processes import completed, free_port
+from testbed.runtime_server import JSON, NATIVE, WITHOUT_PYARROW, RuntimeServer
 from testbed.s3_server import s3_server
 
 Start = Callable[..., RuntimeServer]
@@ -215,9 +215,7 @@ def test_table_that_cannot_be_written_ends_the_start(start: Start, models: Path,
 def test_table_without_pyarrow_names_the_extra(models: Path, tmp_path: Path) -> None:
     blocked = "import sys; sys.modules['pyarrow'] = None; from serving_runtime.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", blocked, "serve", "--model-path", models / "wine", "--port", str(free_port())]
-    done = subprocess.run(
-        [*command, "--capture", f"parquet:{tmp_path}"], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = completed([*command, "--capture", f"parquet:{tmp_path}"], env=os.environ, imported=WITHOUT_PYARROW)
 
     assert done.returncode == ExitCode.INVALID_INPUT
     assert "install the extra tables: pip install '.[tables]'" in done.stderr

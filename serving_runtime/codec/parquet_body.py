@@ -19,7 +19,9 @@ def read_parquet(body: bytes) -> TypedFrame:
     """Read a Parquet file. Raises MalformedRequestError."""
     try:
         check_growth(body)
-        return TypedFrame(frame=pd.read_parquet(io.BytesIO(body)))
+        frame = pd.read_parquet(io.BytesIO(body))
+        _check_texts(frame)
+        return TypedFrame(frame=frame)
     except ImportError:
         raise MalformedRequestError(
             "this server cannot read Parquet: pyarrow, of the extra tables, is not installed in it; send CSV or JSON"
@@ -30,6 +32,21 @@ def read_parquet(body: bytes) -> TypedFrame:
         raise MalformedRequestError(
             f"the body is no Parquet file that pandas can read ({type(error).__name__})"
         ) from error
+
+
+def _check_texts(frame: pd.DataFrame) -> None:
+    """Raise MalformedRequestError for a text that is no UTF-8, which neither Arrow nor pandas looks for."""
+    import pyarrow as pa  # noqa: PLC0415  it need not be installed
+
+    for place, kind in enumerate(frame.dtypes):
+        if isinstance(kind, pd.StringDtype):
+            try:
+                pa.array(frame.iloc[:, place].array).validate(full=True)
+            except pa.ArrowInvalid:
+                name = frame.columns[place]
+                raise MalformedRequestError(
+                    f'the column "{name}" of the Parquet file holds bytes that are no UTF-8'
+                ) from None
 
 
 def check_growth(body: bytes) -> None:

@@ -66,6 +66,7 @@ def arrow_table(body: bytes, signature: Signature) -> Table:
 def arrow_frame(body: bytes) -> TypedFrame:
     """Return the frame that pandas makes of an Arrow stream. Raises MalformedRequestError."""
     table = read_stream(body)
+    _check_names(table.column_names)
     try:
         return TypedFrame(frame=table.to_pandas())
     except (pa.ArrowException, ValueError, KeyError) as error:
@@ -77,10 +78,14 @@ def arrow_frame(body: bytes) -> TypedFrame:
 def _table(table: pa.Table, signature: Signature, path: str) -> Table:
     """Raises MalformedRequestError."""
     names = table.column_names
-    if len(set(names)) < len(names):
-        raise MalformedRequestError("the body has two columns of the same name")
+    _check_names(names)
     columns = {name: _joined(table.column(name)) for name in known_names(names, signature)}
     return of_columns(columns, table.num_rows, signature, path=path, place=partial(_place, path))
+
+
+def _check_names(names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise MalformedRequestError("the body has two columns of the same name")
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:

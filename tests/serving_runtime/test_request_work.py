@@ -5,6 +5,7 @@ import io
 import json
 import zlib
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -102,6 +103,14 @@ def test_usual_parquet_files_are_read() -> None:
 
     assert read_parquet(frame.to_parquet()).frame.equals(frame)
     assert list(read_parquet(empty.to_parquet()).frame) == list(empty)
+
+
+def test_text_of_parquet_that_is_no_utf8_is_refused_with_its_column() -> None:
+    buffers = [None, pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"a\xff")]
+    texts = pa.Array.from_buffers(pa.string(), 2, buffers)
+
+    with pytest.raises(MalformedRequestError, match='the column "t" of the Parquet file holds bytes that are no UTF-8'):
+        read_parquet(parquet(pa.table({"n": [1, 2], "t": texts})))
 
 
 def test_a_csv_of_too_many_short_columns_is_refused_without_a_signature() -> None:

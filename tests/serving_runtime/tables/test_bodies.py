@@ -24,7 +24,7 @@ from serving_runtime.protocols.mlflow.request import read_request
 from serving_runtime.signature import Anything, Array, Column, Map, Object, Property, Scalar, Signature, Type
 from serving_runtime.tables.arrow_stream import FEW_BATCHES
 from serving_runtime.tables.arrow_tables import NO_VALUE, table_request
-from serving_runtime.tables.bodies import arrow_table, csv_table, parquet_table
+from serving_runtime.tables.bodies import arrow_frame, arrow_table, csv_table, parquet_table
 from tests.serving_runtime.tables.conftest import EXAMPLES
 from tests.serving_runtime.tables.test_same_as_cells import tables
 
@@ -175,6 +175,11 @@ def test_parquet_has_the_values_or_the_faults_of_its_cells(columns: tuple[pa.Tab
     read = parquet_table(body, signature)
 
     assert_same(outcome(read, signature, fast=True), outcome(by_cells(written, "parquet"), signature))
+
+
+def test_arrow_with_a_name_that_comes_twice_is_refused_for_a_model_without_a_signature_too() -> None:
+    with pytest.raises(MalformedRequestError, match="two columns of the same name"):
+        arrow_frame(DAMAGED["a name that comes twice"][0])
 
 
 @pytest.mark.parametrize("required", [True, False])

@@ -1,18 +1,23 @@
 """Parquet bodies, as pandas reads them, and the limit on their decompressed size."""
 
 import io
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
 from serving_runtime.codec.decompressed_size import CELL, MOST_GROWTH, decompressed_limit
-from serving_runtime.codec.parquet_footer import ENCRYPTED_FOOTER, has_encrypted_columns
+from serving_runtime.codec.parquet_footer import ENCRYPTED_FOOTER, footer_length, has_encrypted_columns
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import TypedFrame
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 LARGEST_BATCH: Final = 1 << 16  # rows
 # A column costs pyarrow and pandas some 90 KB, cells or none.
 MOST_COLUMNS: Final = 2000
+MOST_CHUNKS: Final = 20_000  # of a column in a row group: to look at each takes 20 us
+LARGEST_FOOTER: Final = 8 << 20  # bytes
 
 
 def read_parquet(body: bytes) -> TypedFrame:
@@ -32,6 +37,14 @@ def read_parquet(body: bytes) -> TypedFrame:
         raise MalformedRequestError(
             f"the body is no Parquet file that pandas can read ({type(error).__name__})"
         ) from error
+
+
+def _check_footer(body: bytes, footer: "pq.FileMetaData") -> None:
+    """Raise MalformedRequestError for a footer that takes seconds to read: each of its values is looked at."""
+    if footer.num_columns > MOST_COLUMNS:
+        raise MalformedRequestError(f"the Parquet file has more than {MOST_COLUMNS} columns; send fewer")
+    if footer.num_columns * footer.num_row_groups > MOST_CHUNKS or footer_length(body) > LARGEST_FOOTER:
+        raise MalformedRequestError("the Parquet file has too many row groups; write it with more rows in each")
 
 
 def _check_texts(frame: pd.DataFrame) -> None:
@@ -56,11 +69,11 @@ def check_growth(body: bytes) -> None:
 
     allowed = decompressed_limit(len(body))
     file = None if body.endswith(ENCRYPTED_FOOTER) else pq.ParquetFile(io.BytesIO(body))
+    if file is not None:
+        _check_footer(body, file.metadata)
     if file is None or has_encrypted_columns(body):
         raise MalformedRequestError("the Parquet file is encrypted, and the server has no keys; send it unencrypted")
     widths, unknown, chunks, cells = file.metadata, False, 0, 0
-    if file.metadata.num_columns > MOST_COLUMNS:
-        raise MalformedRequestError(f"the Parquet file has more than {MOST_COLUMNS} columns; send fewer")
     for group in range(widths.num_row_groups):
         for number in range(widths.num_columns):
             chunk = widths.row_group(group).column(number)

@@ -19,10 +19,14 @@ MORE: Final = 0x80  # in a byte of a number: another one follows
 LONG_LIST: Final = 15  # in the head of a list: its length follows
 
 
+def footer_length(body: bytes) -> int:
+    """Return the length in bytes that the end of a file says."""
+    return int.from_bytes(body[-TAIL:][:4], "little")
+
+
 def has_encrypted_columns(body: bytes) -> bool:
     """Return True if a column is encrypted, of a file that Arrow has opened. Raises ValueError for a wrong footer."""
-    length = int.from_bytes(body[-TAIL:][:4], "little")
-    footer = _Compact(body[-TAIL - length : -TAIL])
+    footer = _Compact(body[-TAIL - footer_length(body) : -TAIL])
     chunks = (None for _ in footer.structs_of(ROW_GROUPS) for _ in footer.structs_of(COLUMNS))
     try:
         return any(ENCRYPTION in footer.passed_fields() for _ in chunks)

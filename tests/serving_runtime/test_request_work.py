@@ -97,6 +97,17 @@ def test_a_parquet_file_of_too_many_columns_is_refused() -> None:
         read_parquet(parquet(pa.table({f"c{number}": [1] for number in range(2001)})))
 
 
+def test_parquet_of_too_many_row_groups_is_refused() -> None:
+    table = pa.table({f"c{number}": range(101) for number in range(200)})
+    written = io.BytesIO()
+    pq.write_table(table, written, row_group_size=1)
+    described = pa.table({"a": [1]}, metadata={"note": "x" * (9 << 20)})
+
+    for body in (written.getvalue(), parquet(described)):
+        with pytest.raises(MalformedRequestError, match="too many row groups; write it with more rows in each"):
+            read_parquet(body)
+
+
 def test_usual_parquet_files_are_read() -> None:
     frame = pd.DataFrame({"n": range(10_000), "text": ["red", "green"] * 5_000, "zero": 0.0})
     empty = frame.head(0)

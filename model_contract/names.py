@@ -82,6 +82,7 @@ TAG_MODEL_ID: Final = "DOMINO_MODEL_ID"
 TAG_MODEL_VERSION_ID: Final = "DOMINO_MODEL_VERSION_ID"
 TAG_USER: Final = "mlflow.domino.user"
 TAG_PROJECT_ID: Final = "mlflow.domino.project_id"
+TAG_PROJECT_NAME: Final = "mlflow.domino.project_name"
 TAG_DIGEST: Final = "model-api.digest"  # of the files
 TAG_LISTING: Final = "model-api.listing"  # digest of names, sizes and times: unchanged files are not read again
 TAG_IMAGE: Final = "model-api.image"  # of the files: <repository>@sha256:<digest>
@@ -91,6 +92,8 @@ PROMOTION_ID: Final = f"{PROMOTION_TAG_PREFIX}id"  # the version was in Producti
 # Images and metric prefixes.
 WEBHOOK_IMAGE: Final = "model-api-webhook"
 DELIVERY_IMAGE: Final = "model-api-delivery"
+RUNTIME_IMAGE: Final = "model-api-runtime"
+GATE_IMAGE: Final = "model-api-gate"
 WEBHOOK_METRICS: Final = "model_api_webhook_"
 GATE_METRICS: Final = "model_api_gate_"
 RUNTIME_METRICS: Final = "model_api_runtime_"

@@ -320,8 +320,8 @@ def test_memory_does_not_grow_with_a_file_of_parquet(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_a_file_of_csv(tmp_path: Path) -> None:
-    source, row = tmp_path / "rows.csv", "7.4,3.5,9.4\n"
-    source.write_text(",".join(NAMES) + "\n" + row * 3_000_000)
+    source, row = tmp_path / "rows.csv", ",".join(["7.4000000000000001"] * 3) + "\n"
+    source.write_text(",".join(NAMES) + "\n" + row * 2_000_000)
 
     before, rows, held, ahead = pa.total_allocated_bytes(), 0, [], []
     with source.open("rb") as stream:
@@ -330,8 +330,10 @@ def test_memory_does_not_grow_with_a_file_of_csv(tmp_path: Path) -> None:
             held.append(pa.total_allocated_bytes() - before)
             ahead.append(stream.tell() - rows * len(row))
 
-    assert rows == 3_000_000
-    assert max(*held, *ahead) < 20e6 < source.stat().st_size * 0.6
+    # Two blocks are parsed, one is read, one waits, and one is scored.
+    assert rows == 2_000_000
+    assert max(held) < 25e6
+    assert max(ahead) < 6 * BLOCK < source.stat().st_size / 2
 
 
 @pytest.mark.parametrize("flat", [True, False], ids=["flat", "nested"])

@@ -19,9 +19,9 @@ LOADING = Status(ready=False, served=None)
 
 def page(path: str, status: Status) -> tuple[int, Any]:
     match = find(path)
-    assert match is not None and match.route.page is not None
+    assert match is not None and match.route.endpoint is not None
     try:
-        answer = match.route.page.answer(status, match.path)
+        answer = match.route.endpoint.answer(status, match.path)
     except ServingError as error:
         answer = match.route.protocol.refuse(Refusal.of(error))
     return answer.status, json.loads(answer.body)
@@ -124,7 +124,7 @@ def test_a_path_leads_to_its_protocol(path: str, protocol: str, values: dict[str
     match = find(path)
 
     assert match is not None
-    assert (match.route.protocol.name, match.route.page, match.path) == (protocol, None, values)
+    assert (match.route.protocol.name, match.route.endpoint, match.path) == (protocol, None, values)
 
 
 @pytest.mark.parametrize(

@@ -49,13 +49,11 @@ def _check_footer(body: bytes, footer: "pq.FileMetaData") -> None:
 
 def _check_texts(frame: pd.DataFrame) -> None:
     """Raise MalformedRequestError for a text that is no UTF-8, which neither Arrow nor pandas looks for."""
-    import pyarrow as pa  # noqa: PLC0415  it need not be installed
-
     for place, kind in enumerate(frame.dtypes):
         if isinstance(kind, pd.StringDtype):
             try:
-                pa.array(frame.iloc[:, place].array).validate(full=True)
-            except pa.ArrowInvalid:
+                frame.iloc[:, place].array.__arrow_array__().validate(full=True)
+            except ValueError:
                 name = frame.columns[place]
                 raise MalformedRequestError(
                     f'the column "{name}" of the Parquet file holds bytes that are no UTF-8'

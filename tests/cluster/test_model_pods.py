@@ -4,6 +4,8 @@ import json
 import subprocess
 from typing import Any
 
+import pytest
+
 from model_contract.model_ref import ModelRef
 from model_contract.names import DOMAIN, INIT_CONTAINER, INJECT, MODEL_VARIABLES, STATUS_ANNOTATION
 from testbed.cluster.kube import Kube
@@ -64,19 +66,18 @@ def test_deployment_with_values_serves_from_two_replicas(quiet: Kube, wine: Mode
         assert pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["reason"] == "Completed"
 
 
-def test_variables_by_reference(quiet: Kube, wine: ModelRef) -> None:
-    """Take two of them from a ConfigMap, and two from a Secret."""
-    kinds = {"ConfigMap": "configMapKeyRef", "Secret": "secretKeyRef"}
-    for kind in kinds:
-        configured(quiet, "referenced", kind, wine)
+@pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
+def test_variables_by_reference(quiet: Kube, wine: ModelRef, kind: str) -> None:
+    name = f"from-{kind.lower()}"
+    configured(quiet, name, kind, wine)
+    reference = "secretKeyRef" if kind == "Secret" else "configMapKeyRef"
     env = [
-        {"name": variable, "valueFrom": {reference: {"name": "referenced", "key": variable}}}
-        for variable, reference in zip(MODEL_VARIABLES, [*kinds.values()] * 2, strict=True)
+        {"name": variable, "valueFrom": {reference: {"name": name, "key": variable}}} for variable in MODEL_VARIABLES
     ]
-    quiet.apply(model_deployment("by-reference", env), service("by-reference"))
-    quiet.rolled_out(COMPUTE, "by-reference")
+    quiet.apply(model_deployment(name, env), service(name))
+    quiet.rolled_out(COMPUTE, name)
 
-    assert predict(quiet, "by-reference") == predict(quiet, "wine-quality")
+    assert predict(quiet, name) == predict(quiet, "wine-quality")
 
 
 def test_variables_in_a_source_of_the_environment(quiet: Kube, wine: ModelRef) -> None:

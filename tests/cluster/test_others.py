@@ -194,9 +194,12 @@ def test_fetch_gets_past_a_mesh_that_the_node_sets_up(
     quiet("-n", unrestricted, "wait", "--for=condition=Ready", f"pod/{known}", "--timeout=240s")
     failed = fetch_ended(quiet, unknown, unrestricted)
 
-    init = quiet.get("-n", unrestricted, "pod", known)["spec"]["initContainers"]
+    pod = quiet.get("-n", unrestricted, "pod", known)
+    init = pod["spec"]["initContainers"]
+    ended = {status["name"]: status["state"]["terminated"] for status in pod["status"]["initContainerStatuses"]}
     assert [container["name"] for container in init] == ["capture", mesh, INIT_CONTAINER]
     assert init[-1]["securityContext"]["runAsUser"] == user
+    assert ended[INIT_CONTAINER]["exitCode"] == 0
     assert failed["exitCode"] == 8
 
 

@@ -366,11 +366,12 @@ def test_pipe_as_output_is_written_and_stays(run: Run, models: Path, tmp_path: P
     assert (ended.code, pipe.is_fifo(), len(read.splitlines())) == (0, True, 4)
 
 
-def test_worker_ends_with_a_command_that_is_killed(run: Run, models: Path, tmp_path: Path) -> None:
-    write_csv(tmp_path / "in/a.csv", 40_000)  # one file has one worker
+def test_workers_end_with_a_command_that_is_killed(run: Run, models: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_csv(tmp_path / f"in/{name}.csv", 40_000)
     arguments = ["--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/out/"]
     process = started([*arguments, "--workers", "2"], tmp_path / "log")
-    while not list((tmp_path / "out").glob(".*.partial")):
+    while len(list((tmp_path / "out").glob(".*.partial"))) < 2:
         assert process.popen.poll() is None, process.tail()
         time.sleep(0.02)
     workers = children_of(process.popen.pid)
@@ -383,4 +384,4 @@ def test_worker_ends_with_a_command_that_is_killed(run: Run, models: Path, tmp_p
         time.sleep(0.05)
     assert [command_of(worker) for worker in workers if command_of(worker)] == []
     again = run("predict", *arguments, "--summary", "json")
-    assert json.loads(again.err)["rows"] == 40_000
+    assert json.loads(again.err)["rows"] == 80_000

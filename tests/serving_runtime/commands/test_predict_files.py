@@ -256,11 +256,11 @@ def test_workers_write_the_same_parts(run: Run, models: Path, days: Path, tmp_pa
 
 
 def test_fault_in_a_worker_is_one_sentence(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
-    bad = write_csv(days / "day=2/a.csv", [["1", "high", 3.0, 9.0]])
+    write_csv(days / "day=2/a.csv", [["1", "high", 3.0, 9.0]])
 
-    ended = run("predict", "--model-path", models / "wine", bad, "-o", f"{tmp_path}/out/", "--workers", "2")
+    ended = run("predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/out/", "--workers", "2")
 
-    assert (ended.code, ended.err.startswith(f"error: {bad}: line 2: "), ended.err.count("\n")) == (
+    assert (ended.code, ended.err.startswith(f"error: {days}/day=2/a.csv: line 2: "), ended.err.count("\n")) == (
         3,
         True,
         1,

@@ -14,6 +14,7 @@ from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
 from serving_runtime.input.request import Request
 from serving_runtime.signature import Column, Scalar, Signature
+from serving_runtime.tables import csv_blocks
 from serving_runtime.tables.arrow_tables import table_request
 from serving_runtime.tables.csv_blocks import BLOCK, CsvBlock, read_csv_blocks
 from serving_runtime.tables.csv_columns import PIECE, read_block
@@ -247,6 +248,34 @@ def test_blocks_joined_are_the_file_for_every_read_size(text: bytes, size: int) 
     assert [block.line for block in blocks] == [
         1 + b"".join(b.text for b in blocks[:i]).count(b"\n") for i in range(len(blocks))
     ]
+
+
+@given(st.text(alphabet='a,1"\n', max_size=60).map(str.encode), st.integers(min_value=1, max_value=9))
+@example(b'a,b\n1,"x\ny"\n2,z\n', 3)
+@example(b"\xef\xbb\xbfa,b\n1,2\n3,4", 5)
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_blocks_of_a_file_are_those_of_its_text(text: bytes, size: int) -> None:
+    """Read in blocks that end within records, which are read again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_blocks, "BLOCK", size)
+        try:
+            blocks = list(read_csv_blocks(io.BytesIO(text), is_file=True))
+        except ServingError:
+            blocks = []
+    try:
+        [header, *rest] = read_csv_blocks(io.BytesIO(text))
+    except ServingError:
+        assert blocks == []
+        return
+
+    assert blocks[0] == header
+    assert all(block.sound for block in blocks) == all(block.sound for block in (header, *rest))
+    assert b"".join(block.text for block in blocks[1:]) == b"".join(block.text for block in rest)
+    assert all(block.line == 1 + text_before(blocks, place).count(b"\n") for place, block in enumerate(blocks))
+
+
+def text_before(blocks: list[CsvBlock], place: int) -> bytes:
+    return b"".join(block.text for block in blocks[:place])
 
 
 @pytest.mark.parametrize("size", [1, 5, BLOCK])

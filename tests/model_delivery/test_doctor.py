@@ -52,7 +52,7 @@ def doctor(on_s3: OnS3, uri: str, *options: str, environment: Mapping[str, str] 
 
 
 def late(exchange: Exchange) -> bool:
-    time.sleep(0.7)
+    time.sleep(2)
     return False
 
 

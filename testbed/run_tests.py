@@ -27,10 +27,11 @@ from testbed.adopt_orphans import adopt
 from testbed.forks import SHARED
 
 BUILD: Final = (sys.executable, "-m", "testbed.cluster", "build")  # a quarter of an hour the first time
+PROGRAMS: Final = (sys.executable, "-m", "testbed.cluster", "programs")  # as many minutes as a test may take, or more
 # Folders with a pytest of their own, those that wait longest first, and the command that each needs before it.
 FOLDERS: Final[Mapping[str, Sequence[str]]] = {
     "tests/cluster": BUILD,
-    "tests/api_server": (),
+    "tests/api_server": PROGRAMS,
     "tests/serving_runtime": (),
     "tests/tracking_gate": (),
     "tests/model_lifecycle": (),

@@ -1,4 +1,4 @@
-"""`python -m testbed.cluster build | up | down | packages`."""
+"""`python -m testbed.cluster build | programs | up | down | packages`."""
 
 import argparse
 import sys
@@ -9,18 +9,24 @@ from testbed.cluster import binaries, images, machine
 from testbed.cluster.cluster import ClusterError, down, up
 from testbed.cluster.kube import unavailable_reason
 
-HELP: Final = "build: programs and images, if they can be had; packages: those of Debian that the machine lacks"
+HELP: Final = (
+    "programs: compile those of Kubernetes; build: these and the images, if they can be had;"
+    " packages: those of Debian that the machine lacks"
+)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="testbed.cluster", description="A one-node Kubernetes on this machine.")
-    parser.add_argument("command", choices=["build", "up", "down", "packages"], help=HELP)
+    parser.add_argument("command", choices=["build", "programs", "up", "down", "packages"], help=HELP)
     command = parser.parse_args().command
     if command == "down":
         down()
         return 0
     if command == "packages":
         print(*machine.missing_packages(machine.NEEDED | images.NEEDED | BROWSER))  # noqa: T201  its answer
+        return 0
+    if command == "programs":
+        binaries.build()
         return 0
     if command == "build":
         if unavailable_reason() is None:

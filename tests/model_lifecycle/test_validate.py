@@ -259,6 +259,23 @@ def test_reference_that_is_no_commit_is_reported(repository: Path) -> None:
     assert "is no commit of the repository" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"PATH": "/nonexistent"}, "--base needs git, which is not installed here"),
+        (
+            {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"},
+            "git does not read the repository of",
+        ),  # a container of another user
+    ],
+)
+def test_base_that_git_does_not_read_is_reported(repository: Path, variables: dict[str, str], sentence: str) -> None:
+    done = run("validate", repository, "--base", "main", env=os.environ | variables)
+
+    assert done.returncode == 3
+    assert sentence in done.stderr
+
+
 def test_file_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     done = run("validate", tmp_path / "none.json")
 

@@ -246,6 +246,15 @@ def test_tag_by_which_mlflow_runs_jobs_is_for_nobody(shared_wine: Wine, key: str
         assert refused.message.endswith("its server finds files or runs jobs by it")
 
 
+def test_schedule_from_before_the_gate_is_deleted_by_an_admin(wine_3: Wine) -> None:
+    gate, schedule = wine_3.gate, {"experiment_id": wine_3.experiment, "key": "mlflow.issueDetection.schedule"}
+    ask(gate.server.uri, "POST", f"{API}/experiments/set-experiment-tag", {**schedule, "value": "{}"})
+    path = f"{API}/experiments/delete-experiment-tag"
+
+    assert gate.ask("POST", path, schedule, gate.basic("jane")).status == 403
+    assert gate.ask("POST", path, schedule, gate.basic("root")).status == 200
+
+
 def test_promote_token_sets_only_the_tags_of_the_model_api(wine: Wine) -> None:
     version, gate = wine.version(), wine.gate
     body = {"name": wine.name, "version": version, "key": TAG_MODEL_ID, "value": "1"}

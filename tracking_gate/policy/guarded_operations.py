@@ -205,14 +205,14 @@ OPERATIONS: Final = (
         method="POST",
         path=f"{V2}/experiments/set-experiment-tag",
         fields=EXPERIMENT | TAG,
-        rule=tags.change_experiment_tag,
+        rule=tags.set_experiment_tag,
     ),
     Operation(
         name="delete_experiment_tag",
         method="POST",
         path=f"{V2}/experiments/delete-experiment-tag",
         fields=EXPERIMENT | TAG_KEY,
-        rule=tags.change_experiment_tag,
+        rule=tags.delete_experiment_tag,
     ),
     Operation(
         name="delete_experiment",

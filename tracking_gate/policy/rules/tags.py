@@ -95,10 +95,17 @@ async def set_model_tag(request: GuardedRequest) -> Approval:
     return Approval(body=request.fields, facts={"key": request.fields["key"]})
 
 
-async def change_experiment_tag(request: GuardedRequest) -> Approval:
+async def set_experiment_tag(request: GuardedRequest) -> Approval:
     check_is_person(request.actor)
     await changeable_experiment(request)
     check_tag(request.actor, request.fields["key"])
+    return Approval(body=request.fields, facts={"key": request.fields["key"]})
+
+
+async def delete_experiment_tag(request: GuardedRequest) -> Approval:
+    check_is_person(request.actor)
+    await changeable_experiment(request)
+    check_deleted_tag(request.actor, request.fields["key"])
     return Approval(body=request.fields, facts={"key": request.fields["key"]})
 
 

@@ -166,7 +166,7 @@ def _write_message(text: str, termination_log: Path) -> None:
         descriptor = os.open(termination_log, os.O_WRONLY | os.O_TRUNC)
     except OSError:
         return
-    with os.fdopen(descriptor, "w") as message:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as message:
         message.write(f"{text}\n")
 
 

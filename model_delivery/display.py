@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Final
 
 from model_delivery.deadline import Snapshot
+from model_delivery.log import write
 
 LINE_SECONDS: Final = 5.0
 BAR_SECONDS: Final = 0.1
@@ -21,7 +22,7 @@ TakeSnapshot = Callable[[], Snapshot]
 def progress_shown(snapshot: TakeSnapshot) -> Iterator[None]:
     """Show the progress that `snapshot` returns until the block ends."""
     ended = threading.Event()
-    rich = _rich_progress() if sys.stderr.isatty() else None
+    rich = _rich_progress() if sys.stderr and sys.stderr.isatty() else None
     show = (lambda: _show_bar(rich, snapshot, ended)) if rich else (lambda: _write_lines(snapshot, ended))
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
@@ -45,8 +46,7 @@ def progress_line(found: Snapshot) -> str:
 
 def _write_lines(snapshot: TakeSnapshot, ended: threading.Event) -> None:
     while not ended.wait(LINE_SECONDS):
-        sys.stderr.write(f"{progress_line(snapshot())}\n")
-        sys.stderr.flush()
+        write(progress_line(snapshot()))
 
 
 def _show_bar(rich: ModuleType, snapshot: TakeSnapshot, ended: threading.Event) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from contextlib import suppress
 from typing import Final
 
 PLAIN: Final = re.compile(r"[\w./:+@%-]+", re.ASCII)
@@ -10,8 +11,15 @@ PLAIN: Final = re.compile(r"[\w./:+@%-]+", re.ASCII)
 
 def log(message: str, /, **fields: object) -> None:
     """Write a line to the standard error."""
-    sys.stderr.write(f"{line(message, **fields)}\n")
-    sys.stderr.flush()
+    write(line(message, **fields))
+
+
+def write(text: str) -> None:
+    """Write a line to the standard error. The work goes on if nobody can read it, or if the shell has closed it."""
+    if sys.stderr:
+        with suppress(OSError):
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
 
 def line(message: str, /, **fields: object) -> str:

@@ -42,8 +42,8 @@ class Commands(click.Group):
         try:
             with extra_of_program(EXTRA), cli_errors():
                 return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click ends quietly if the reader of the output has gone, as in `model-api status | head -1`
         except Exception as error:  # noqa: BLE001  see above
             click.echo(f"Error: {unexpected(error)}", err=True)
             sys.exit(ExitCode.UNEXPECTED)

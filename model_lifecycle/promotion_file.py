@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from model_contract.digest import DIGEST
+from model_contract.model_ref import printable
 from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from model_lifecycle.errors import InvalidError
 from model_lifecycle.stages import PRODUCTION, STAGING
@@ -207,7 +208,8 @@ def _problems_of_entry(place: str, raw: object) -> Iterator[Problem]:
         return
     for key, value in raw.items():
         if key not in FIELDS:
-            yield Problem(place=f"{place}.{key[:60]}", text=f"is not known; an entry has {', '.join(FIELDS)}")
+            name = printable(key[:60])
+            yield Problem(place=f"{place}.{name}", text=f"is not known; an entry has {', '.join(FIELDS)}")
         elif not FIELDS[key].accepts(value):
             yield Problem(place=f"{place}.{key}", text=f"must be {FIELDS[key].expected}")
     for key in ("name", "version"):

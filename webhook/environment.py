@@ -85,6 +85,11 @@ def pieces(value: str, known: Mapping[str, str]) -> Iterator[str]:
     yield value[closed:].replace("$$", "$")
 
 
+def references_in(value: str) -> list[str]:
+    """Return the names X of `$(X)` in an expanded value: the variables that nothing earlier gives by value."""
+    return [match[2] for match in EXPANSION.finditer(value) if match[2]]
+
+
 def escaped(value: str) -> str:
     """Return the text that the kubelet expands to `value`."""
     return value.replace("$", "$$")

@@ -1,7 +1,7 @@
 """The model that one container asks for, by its four `MLFLOW_*` variables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from model_contract.layout import model_path
 from model_contract.model_ref import MLFLOW_RUN_ID_PATTERN, InvalidVariableError, ModelRef, shown, validate
 from model_contract.names import ARTIFACTS_PATH, MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
 from webhook.decision import RefusalError
-from webhook.environment import escaped, read_environment, source_entries
+from webhook.environment import escaped, read_environment, references_in, source_entries
 from webhook.pod import Container, MalformedPodError
 from webhook.reasons import Reason
 
@@ -23,12 +23,14 @@ class ModelVariables:
     """The four variables of a container. Two containers with equal variables ask for the same model.
 
     `values` are given by value, `references` by `valueFrom`; `sources` holds, for a variable that `env` does not name,
-    the entries that read it from a source of `envFrom`.
+    the entries that read it from a source of `envFrom`. `fallbacks` are such entries for a variable by an optional
+    reference: without its key, the kubelet leaves the variable as `envFrom` has it.
     """
 
     values: Mapping[str, str]
     references: Mapping[str, Json]
     sources: Mapping[str, Sequence[Json]]
+    fallbacks: Mapping[str, Sequence[Json]] = field(default_factory=dict, compare=False)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -73,7 +75,7 @@ class ModelVariables:
         if variable in self.values:
             return [{"name": variable, "value": escaped(self.values[variable])}]
         if variable in self.references:
-            return [{"name": variable, "valueFrom": self.references[variable]}]
+            return [{"name": variable, "valueFrom": self.references[variable]}, *self.fallbacks.get(variable, ())]
         return self.sources[variable]
 
 
@@ -99,6 +101,7 @@ class Candidate:
                 name: reference for name, reference in environment.references.items() if name != ARTIFACTS_PATH
             },
             sources=_sources(container, environment.unnamed),
+            fallbacks=_sources(container, _optional(environment.references)),
         )
         return cls(
             container=container,
@@ -114,12 +117,25 @@ class Candidate:
     def check_variables(self) -> None:
         """Raise RefusalError if a value is invalid, or if a reference cannot be copied to the init container."""
         for variable, value in self.model_variables.values.items():
+            self._check_value(variable, value)
             try:
                 validate(variable, value)
             except InvalidVariableError as error:
                 raise RefusalError(Reason[error.code.upper()], f"container {self.container.title}: {error}") from None
         for variable, reference in self.model_variables.references.items():
             self._check_reference(variable, reference)
+
+    def _check_value(self, variable: str, value: str) -> None:
+        """Raise RefusalError if the kubelet may put the value of a Secret, a ConfigMap or a field into this one."""
+        if not (names := references_in(value)):
+            return
+        unread = {entry["name"] for entry in self.container.env_references}
+        if found := next((name for name in names if self.container.env_from or name in unread), None):
+            raise RefusalError(
+                Reason.UNSUPPORTED_VALUE_FROM,
+                f"container {self.container.title}: {variable} refers to {shown(f'$({found})')}, whose value the"
+                f" webhook does not see; give {variable} itself by valueFrom or envFrom",
+            )
 
     def _check_reference(self, variable: str, reference: Json) -> None:
         kinds = [kind for kind, content in reference.items() if content is not None]
@@ -138,8 +154,16 @@ def _model(name: str, version: str, owner: str, run_id: str) -> ModelRef:
     return ModelRef(name=name, version=version, owner=owner, run_id=run_id)
 
 
-def _sources(container: Container, unnamed: frozenset[str]) -> dict[str, Sequence[Json]]:
-    found = {variable: source_entries(container, variable) for variable in MODEL_VARIABLES if variable in unnamed}
+def _optional(references: Mapping[str, Json]) -> frozenset[str]:
+    return frozenset(
+        variable
+        for variable, reference in references.items()
+        if any(isinstance(content, dict) and content.get("optional") is True for content in reference.values())
+    )
+
+
+def _sources(container: Container, variables: frozenset[str]) -> dict[str, Sequence[Json]]:
+    found = {variable: source_entries(container, variable) for variable in MODEL_VARIABLES if variable in variables}
     return {variable: entries for variable, entries in found.items() if entries}
 
 

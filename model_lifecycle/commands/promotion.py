@@ -12,6 +12,7 @@ from typing import Any, Final
 import click
 
 from model_contract.exit_codes import ExitCode
+from model_contract.model_ref import printable
 from model_lifecycle.commands import promotion_report as report
 from model_lifecycle.commands.options import FORMAT, header_line, line, project_id, read_promotion_file
 from model_lifecycle.commands.package_option import PACKAGE_TO, package_first
@@ -142,6 +143,6 @@ def registry_of(connections: Connections) -> Callable[[Entry], Registry]:
 
 def record_of(*, commit: str | None = None, reason: str | None = None, rolls_back: bool = False) -> PromotionRecord:
     """Return the record of a promotion by the user that CI names, or by the user of the workspace or shell."""
-    by = next(filter(None, map(os.environ.get, AUTHORS)), "unknown")
+    by = printable(next(filter(None, map(os.environ.get, AUTHORS)), "unknown"))  # as UTF-8 holds it
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return PromotionRecord(id=uuid.uuid4().hex[:12], by=by, at=at, commit=commit, reason=reason, rolls_back=rolls_back)

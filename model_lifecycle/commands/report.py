@@ -80,10 +80,13 @@ def failed(text: str) -> None:
 
 
 def summary(markdown: str) -> None:
-    """Add to the page of the job, if GitHub names one."""
+    """Add to the page of the job, if GitHub names one. A page that cannot be written does not end a promotion."""
     if path := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(path).open("a", encoding="utf-8") as page:
-            page.write(markdown + "\n")
+        try:
+            with Path(path).open("a", encoding="utf-8") as page:
+                page.write(markdown + "\n")
+        except OSError as fault:
+            click.echo(f"Warning: GITHUB_STEP_SUMMARY cannot be written: {fault.strerror}", err=True)
 
 
 def _escaped(text: str) -> str:

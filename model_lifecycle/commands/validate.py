@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from model_contract.exit_codes import ExitCode
+from model_contract.model_ref import printable
 from model_lifecycle import promotion_file
 from model_lifecycle.commands import report
 from model_lifecycle.commands.options import FORMAT, read_promotion_file
@@ -52,7 +53,12 @@ def file_at_commit(ref: str, file: Path) -> PromotionFile:
         "--end-of-options",
         f"{ref}^{{commit}}",
     ]
-    found = subprocess.run(commit, capture_output=True, text=True, check=False)
+    try:
+        found = subprocess.run(commit, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    except FileNotFoundError:
+        raise InvalidError("--base needs git, which is not installed here") from None
+    if found.stderr.strip():  # such as a repository of another user, which git does not read in a container
+        raise InvalidError(f"git does not read the repository of {file}: {printable(found.stderr.splitlines()[0])}")
     if found.returncode:
         raise InvalidError(f"{ref} is no commit of the repository of {file}; in a CI job, check out with its history")
     show = ["git", "-C", str(file.parent), "show", f"{found.stdout.strip()}:./{file.name}"]

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from model_contract.layout import IMAGE_MANIFEST, IMAGE_MODEL, MANIFEST, MODEL_DIRECTORY
+from model_contract.model_ref import shown
 from model_delivery.manifest import Manifest
+from model_lifecycle.errors import PreconditionError
 from model_lifecycle.packaging.layers import Layer, LayerFile, grouped
 
 LARGE: Final = 64 << 20  # bytes; a smaller file is not worth the requests of a layer of its own
 MOST_LARGE: Final = 30  # an overlay mount has a limit, which the kernel and containerd reach above a hundred
+WHITEOUT: Final = ".wh."  # OCI image layer specification: an entry whose name begins so removes another one
 CREATED: Final = "1970-01-01T00:00:00+00:00"  # the same files are the same image, whenever they are packaged
 LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
@@ -44,7 +47,16 @@ class Image:
 
 
 def image_of(delivered: Manifest, run: Path) -> Image:
-    """Return the image of the model that was delivered to the directory of its run. Every file is read once."""
+    """Return the image of the model that was delivered to the directory of its run. Every file is read once.
+
+    Raises PreconditionError if a name means something else in an image.
+    """
+    for path in (*(file.path for file in delivered.files), *delivered.directories):
+        if any(name.startswith(WHITEOUT) for name in path.split("/")):
+            raise PreconditionError(
+                f"the model has {shown(path)}, and in an image a name that begins with {WHITEOUT} removes another file:"
+                " log the model without it"
+            )
     layers = (*_model_layers(delivered, run), _manifest_layer(delivered))
     config = _json(
         {

@@ -31,6 +31,7 @@ from model_delivery.errors import PreconditionError
 from model_delivery.file_checks import file_entry
 from model_delivery.manifest import Manifest, parse_manifest
 from model_delivery.verify import VerifyRequest, verify
+from model_lifecycle.errors import PreconditionError as LifecyclePreconditionError
 from model_lifecycle.packaging import image as image_module
 from model_lifecycle.packaging.image import digest_of, image_of
 from model_lifecycle.packaging.layers import Layer, LayerFile, grouped
@@ -473,6 +474,12 @@ def test_layer_is_the_archive_that_its_size_and_digest_say(tmp_path: Path) -> No
     assert {"models/empty", "models/a/b", "models/data/ü/" + "long" * 40} <= {
         *image_names(manifest, tmp_path),
     }
+
+
+@pytest.mark.parametrize("path", [".wh.model.pkl", "data/.wh..wh..opq", ".wh.data/part"])
+def test_file_that_would_remove_another_one_from_the_image_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(LifecyclePreconditionError, match=re.escape(f'the model has "{path}"')):
+        image_of(delivered(tmp_path, {**CONTENTS, path: b"x"}, ()), tmp_path)
 
 
 def test_order_of_the_files_does_not_matter_to_a_layer() -> None:

@@ -86,6 +86,7 @@ BAD = {
         'the key "name": comes twice',
     ),
     "an unknown key": (one(owner="jane"), "[0].owner: is not known; an entry has name, version, stage, alias, digest"),
+    "a control character in a key": (one(**{"\n::error::\x1b[2J": 1}), "[0].\\n::error::\\x1b[2J: is not known"),
     "a name with a slash": (one(name="a/b"), "[0].name: must be a model's name"),
     "a control character of terminals in a name": (one(name="a\x9b31mb"), "[0].name: must be a model's name"),
     "an empty name": (one(name=""), "[0].name: must be a model's name"),
@@ -234,11 +235,45 @@ def test_wrong_file_ends_the_job_with_an_annotation(repository: Path, tmp_path: 
     assert "version` must be a positive number" in summary.read_text()
 
 
+def test_page_that_cannot_be_written_ends_no_job(repository: Path, tmp_path: Path) -> None:
+    done = run("validate", repository, "--format", "github", env={"GITHUB_STEP_SUMMARY": str(tmp_path)})
+
+    assert (done.returncode, done.stderr) == (0, "Warning: GITHUB_STEP_SUMMARY cannot be written: Is a directory\n")
+
+
+def test_reader_that_is_gone_is_no_fault_of_the_program(repository: Path) -> None:
+    with subprocess.Popen(
+        [installed("model-api"), "validate", repository], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+
+        assert process.stderr.read() == ""
+
+
 def test_reference_that_is_no_commit_is_reported(repository: Path) -> None:
     done = run("validate", repository, "--base", "--output=x")
 
     assert done.returncode == 3
     assert "is no commit of the repository" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"PATH": "/nonexistent"}, "--base needs git, which is not installed here"),
+        (
+            {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"},
+            "git does not read the repository of",
+        ),  # a container of another user
+    ],
+)
+def test_base_that_git_does_not_read_is_reported(repository: Path, variables: dict[str, str], sentence: str) -> None:
+    done = run("validate", repository, "--base", "main", env=os.environ | variables)
+
+    assert done.returncode == 3
+    assert sentence in done.stderr
 
 
 def test_file_that_does_not_exist_is_reported(tmp_path: Path) -> None:

@@ -191,6 +191,14 @@ def test_unreadable_file_is_named_with_its_fault(text: str, sentence: str, tmp_p
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_file_that_powershell_wrote_is_read_as_kubectl_reads_it(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "pod.yaml"
+    file.write_bytes("kind: ConfigMap\r\nmetadata: {name: x}\r\ndata: {name: Gewürztraminer}\r\n".encode(encoding))
+
+    assert "name: Gewürztraminer" in run("inject", "-f", file).stdout
+
+
 def test_a_file_that_is_not_there_says_so() -> None:
     done = run("inject", "-f", "/no/such/pod.yaml")
 

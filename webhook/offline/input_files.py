@@ -1,5 +1,6 @@
 """Files that the commands read: Kubernetes objects in YAML as kubectl reads it, and the webhook's settings."""
 
+import codecs
 import re
 import sys
 from collections.abc import Hashable, Iterator
@@ -47,7 +48,7 @@ def read_objects(filename: str) -> list[dict[str, Any]]:
     """Return every object of a file. Raises DocumentError."""
     title = "standard input" if filename == STANDARD_INPUT else filename
     try:
-        text = sys.stdin.read() if filename == STANDARD_INPUT else Path(filename).read_text()
+        text = _decoded(sys.stdin.buffer.read() if filename == STANDARD_INPUT else Path(filename).read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise DocumentError(
             f"{title} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"
@@ -63,6 +64,12 @@ def read_objects(filename: str) -> list[dict[str, Any]]:
     if not objects:
         raise DocumentError(f"{title} holds no object")
     return objects
+
+
+def _decoded(content: bytes) -> str:
+    """Return the text as kubectl reads it: UTF-8 in any locale, or UTF-16 with its mark, as PowerShell writes it."""
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf_16 else "utf-8-sig")
 
 
 def _objects(text: str, title: str) -> Iterator[dict[str, Any]]:
@@ -86,7 +93,7 @@ def _objects(text: str, title: str) -> Iterator[dict[str, Any]]:
 def read_settings_file(path: Path) -> dict[str, str]:
     """Return the variables in lines of KEY=VALUE, or in the ConfigMap. Raises DocumentError."""
     try:
-        text = path.read_text()
+        text = _decoded(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise DocumentError(
             f"{path} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"

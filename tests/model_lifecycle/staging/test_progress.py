@@ -1,6 +1,13 @@
 """The progress that a person sees."""
 
+import fcntl
 import io
+import os
+import pty
+import struct
+import termios
+
+import pytest
 
 from model_lifecycle.progress import WIDTH, ProgressLines
 
@@ -34,3 +41,24 @@ def test_terminal_has_one_line_that_changes_and_goes() -> None:
 
     assert shown.count("\n") == 1
     assert shown.endswith("\r" + " " * WIDTH + "\rrunning    after 40 s\n")
+
+
+class Gone(io.StringIO):
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("stream", [Gone(), None], ids=["a reader that is gone", "a stream that the shell has closed"])
+def test_work_goes_on_if_nobody_reads(stream: io.StringIO | None) -> None:
+    lines = ProgressLines(stream)
+    lines.waiting("Building", 0)
+    lines.done("running", "after 40 s")
+
+
+def test_line_does_not_wrap_on_a_narrow_terminal() -> None:
+    reader, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 30, 0, 0))
+    with os.fdopen(terminal, "w") as stream, os.fdopen(reader, "rb", buffering=0) as shown:
+        ProgressLines(stream).waiting("Building an environment of many packages", 1)
+
+        assert shown.read(100) == b"\r" + b"waiting    Building an enviro"

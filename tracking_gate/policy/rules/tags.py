@@ -4,6 +4,7 @@ The tags with the digest, the list and the image of a version's files are writte
 """
 
 import re
+import unicodedata
 from typing import Final
 
 from model_contract.names import (
@@ -29,14 +30,36 @@ OWNERSHIP_TAGS: Final = re.compile(r"mlflow\.domino\..*|domino\.project", re.IGN
 DEPLOYMENT_TAGS: Final = frozenset({TAG_MODEL_ID, TAG_MODEL_VERSION_ID})
 # Tags that make MLflow treat a model or a version as another kind of object: searches leave out prompts.
 RESERVED_TAGS: Final = re.compile(r"mlflow\.prompt\..*|_mlflow_.*|mlflow\.model\.isExternal", re.IGNORECASE)
-# Tags of runs, traces and experiments by which MLflow's server finds files, or which only the server may write.
+# Tags of runs, traces and experiments by which MLflow's server finds files or runs jobs, or which only it may write. A
+# schedule has the server send traces to a model of any provider, with any secret that it keeps (MLflow 3.18).
 SERVER_TAGS: Final = re.compile(
     r"mlflow\.artifactLocation|mlflow\.trace\.(?:spansLocation|archiveLocation|archivalFailure)|mlflow\.experiment\.isGateway"
-    r"|mlflow\.latestOnlineScoring\..*|mlflow\.issueDetection\.(?:scheduleState|checkpoint)",
+    r"|mlflow\.latestOnlineScoring\..*|mlflow\.issueDetection\.(?:schedule.*|checkpoint)",
     re.IGNORECASE,
 )
 # For an admin too: changed files need a new version.
 WRITTEN_ONCE: Final = frozenset({TAG_DIGEST, TAG_IMAGE, TAG_LISTING})
+LATIN_LETTER: Final = re.compile(r"LATIN SMALL (?:LETTER|LIGATURE) ([A-Z]{1,2})(?: WITH .*)?")
+LONGEST_KEY: Final = 500  # characters that decide; each protected name is shorter
+
+
+def folded(key: str) -> str:
+    """Return the key of a tag without case, accents and spaces at its end.
+
+    By default MySQL ignores case and accents, MariaDB and SQL Server ignore case and such spaces: there
+    `Prömotion.id ` is the tag `promotion.id`.
+    """
+    plain = key.rstrip(" ")[:LONGEST_KEY]
+    if plain.isascii():
+        return plain.lower()
+    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", plain).casefold())
+    return "".join(_base_letter(letter) for letter in letters if not unicodedata.combining(letter))
+
+
+def _base_letter(letter: str) -> str:
+    """Return the letter in `ø`, which Unicode does not take apart; any other character as it is."""
+    found = None if letter.isascii() else LATIN_LETTER.fullmatch(unicodedata.name(letter, ""))
+    return found[1].lower() if found else letter
 
 
 async def set_version_tag(request: GuardedRequest) -> Approval:
@@ -54,7 +77,7 @@ async def set_version_tag(request: GuardedRequest) -> Approval:
 
 async def delete_version_tag(request: GuardedRequest) -> Approval:
     await own_version(request)
-    if request.fields["key"] in WRITTEN_ONCE:
+    if folded(request.fields["key"]) in WRITTEN_ONCE:
         raise Forbidden(f"the tag {request.fields['key']} records the version's files, and cannot be deleted")
     check_deleted_tag(request.actor, request.fields["key"])
     return Approval(body=request.fields, facts={"key": request.fields["key"]})
@@ -72,10 +95,17 @@ async def set_model_tag(request: GuardedRequest) -> Approval:
     return Approval(body=request.fields, facts={"key": request.fields["key"]})
 
 
-async def change_experiment_tag(request: GuardedRequest) -> Approval:
+async def set_experiment_tag(request: GuardedRequest) -> Approval:
     check_is_person(request.actor)
     await changeable_experiment(request)
     check_tag(request.actor, request.fields["key"])
+    return Approval(body=request.fields, facts={"key": request.fields["key"]})
+
+
+async def delete_experiment_tag(request: GuardedRequest) -> Approval:
+    check_is_person(request.actor)
+    await changeable_experiment(request)
+    check_deleted_tag(request.actor, request.fields["key"])
     return Approval(body=request.fields, facts={"key": request.fields["key"]})
 
 
@@ -86,18 +116,21 @@ def check_deleted_tag(actor: Actor, key: str) -> None:
 
 
 def check_tag(actor: Actor, key: str) -> None:
-    """Check a tag in any case of its letters: a database that ignores the case takes two spellings for one tag."""
-    if RESERVED_TAGS.fullmatch(key) or SERVER_TAGS.fullmatch(key):
+    """Check a tag in each spelling that some database takes for the same."""
+    meant = folded(key)
+    if SERVER_TAGS.fullmatch(meant):
+        raise Forbidden(f"the tag {key} is MLflow's own: its server finds files or runs jobs by it")
+    if RESERVED_TAGS.fullmatch(meant):
         raise Forbidden(f"the tag {key} is MLflow's own: with it MLflow would treat the object as one of another kind")
-    if key not in WRITTEN_ONCE and key.casefold() in WRITTEN_ONCE:
-        raise Forbidden(f"write the tag {key.casefold()} as it is")
+    if key not in WRITTEN_ONCE and meant in WRITTEN_ONCE:
+        raise Forbidden(f"write the tag {meant} as it is")
     if actor.kind is ActorKind.ADMIN:
         return
-    if OWNERSHIP_TAGS.fullmatch(key):
+    if OWNERSHIP_TAGS.fullmatch(meant):
         raise Forbidden(
             f"the tag {key} names the project that owns a model; the gate writes it when the model is created"
         )
-    if actor.kind is ActorKind.PULL or key.casefold().startswith(PROMOTION_TAG_PREFIX):
+    if actor.kind is ActorKind.PULL or meant.startswith(PROMOTION_TAG_PREFIX):
         check_may_promote(actor, f"the tag {key}")
     if (
         actor.kind is ActorKind.PROMOTE

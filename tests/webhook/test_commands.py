@@ -83,7 +83,7 @@ def test_inject_reads_its_own_output_and_changes_nothing() -> None:
     assert "unchanged (already_injected, B24)" in twice.stderr
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"])
+@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "Rollout"])
 def test_inject_changes_the_pod_template_of_a_workload(kind: str, pod: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "workload.yaml"
     file.write_text(yaml.safe_dump(deployment_of(pod) | {"kind": kind}))

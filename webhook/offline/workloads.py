@@ -15,6 +15,7 @@ TEMPLATES: Final = {
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
+OTHER_KINDS: Final = ("spec", "template")  # such as a Rollout of Argo, a Service of Knative: if a pod is there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +48,13 @@ def members(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def workload_of(content: Mapping[str, Any], *, namespace: str) -> Workload | None:
     """Return the object with its pod; None if its kind makes no pods, or if its pod template is missing."""
     kind = content.get("kind")
-    if not isinstance(kind, str) or kind not in TEMPLATES:
+    if not isinstance(kind, str):
         return None
+    path = TEMPLATES.get(kind, OTHER_KINDS)
     pod: Any = content
-    for key in TEMPLATES[kind]:
+    for key in path:
         pod = pod.get(key) if isinstance(pod, dict) else None
-    if not isinstance(pod, dict):
+    if not isinstance(pod, dict) or (kind not in TEMPLATES and not _has_containers(pod)):
         return None
     metadata = content.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
@@ -61,8 +63,13 @@ def workload_of(content: Mapping[str, Any], *, namespace: str) -> Workload | Non
         name=str(metadata.get("name") or f"{metadata.get('generateName', '')}..."),
         namespace=str(metadata.get("namespace") or namespace),
         pod=pod,
-        pointer="".join(f"/{key}" for key in TEMPLATES[kind]),
+        pointer="".join(f"/{key}" for key in path),
     )
+
+
+def _has_containers(pod: Mapping[str, Any]) -> bool:
+    spec = pod.get("spec")
+    return isinstance(spec, dict) and isinstance(spec.get("containers"), list)
 
 
 def namespace_labels(contents: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:

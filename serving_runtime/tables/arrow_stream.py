@@ -23,6 +23,7 @@ LEAST_BATCH: Final = 4096  # bytes
 HEADER: Final = 2
 NODES, BUFFERS, COMPRESSION = 1, 2, 3
 DICTIONARY_ID, DICTIONARY_DATA, IS_DELTA = 0, 1, 2
+OLD_COMPRESSION: Final = b"ARROW:experimental_compression"  # how Arrow 0.17 said that all buffers are compressed
 UNCOMPRESSED: Final = -1  # the length of a buffer that is not compressed
 # Types that other libraries write and that pyarrow has no class for.
 UNKNOWN_TYPES: Final = frozenset({pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME})
@@ -79,6 +80,10 @@ def _check_messages(body: bytes, growth: _Growth) -> None:
         if count > FEW_BATCHES + len(body) // LEAST_BATCH:
             raise MalformedRequestError("the Arrow stream has too many batches for what is in them; send fewer")
         metadata = memoryview(message.metadata)
+        if message.type != "schema" and OLD_COMPRESSION in metadata.tobytes():
+            raise MalformedRequestError(
+                "the Arrow stream is compressed as by Arrow 0.17; write it with a later version"
+            )
         header = _table(metadata, _root(metadata), HEADER)
         match message.type:
             case "dictionary":

@@ -87,8 +87,12 @@ def opened(place: FilePlace, state: State, *, at_any_place: bool) -> Iterator[IO
             stream = content if at_any_place else io.BufferedReader(content, OBJECT_READ)
     except OSError as error:
         raise read_error(place, error) from None
-    with stream:
+    if stream.seekable():
+        with stream:
+            yield stream
+    else:
         yield stream
+        stream.close()  # after a fault, a thread may still wait for a pipe, and to close it would wait for the thread
     if state_of(place) != state:
         raise InputFileError(f"{place} was changed or removed while it was read; repeat the command")
 

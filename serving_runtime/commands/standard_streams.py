@@ -9,7 +9,7 @@ from stat import S_ISREG
 from typing import IO
 
 from serving_runtime.commands.cli_errors import InputFileError
-from serving_runtime.commands.places import place_of
+from serving_runtime.commands.places import READ, place_of
 from serving_runtime.commands.sources import Source
 
 
@@ -18,7 +18,13 @@ def standard_input() -> Iterator[IO[bytes]]:
     """Yield the stream. Raises InputFileError."""
     if sys.stdin is None:
         raise InputFileError("standard input is closed; name a file")
-    yield sys.stdin.buffer
+    try:
+        descriptor = sys.stdin.fileno()
+    except OSError:  # of another stream in its place
+        yield sys.stdin.buffer
+        return
+    # Python itself aborts at its end if a thread still waits for its own stream of standard input.
+    yield open(descriptor, "rb", buffering=READ, closefd=False)  # noqa: SIM115  it is not ours to close
 
 
 @contextmanager

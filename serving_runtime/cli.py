@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from model_contract.exit_codes import ExitCode
@@ -57,6 +58,9 @@ COMMANDS: Final = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    if sys.stderr is None:  # closed by `2>&-`, and `print` would take standard output instead
+        with Path(os.devnull).open("w") as sys.stderr:
+            return main(argv)
     options = _parser().parse_args(argv)
     if getattr(options, "model_path", None):
         os.environ[ARTIFACTS_PATH] = options.model_path

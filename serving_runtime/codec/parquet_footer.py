@@ -1,22 +1,39 @@
-"""The footer of a Parquet file, read to find encrypted columns: pyarrow ends the process if it is asked about one.
+"""The footer of a Parquet file, read before pyarrow reads it.
 
-The footer has the structs of parquet.thrift in Thrift's compact protocol
+pyarrow ends the process if it is asked about an encrypted column, and takes a thousand bytes for one that has eight.
+
+Footers and the heads of pages have the structs of parquet.thrift in Thrift's compact protocol
 (https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Final
 
+PLAIN_FOOTER: Final = b"PAR1"
 ENCRYPTED_FOOTER: Final = b"PARE"
 TAIL: Final = 8  # bytes: the length of the footer, and four letters
-ROW_GROUPS: Final = 4  # field of FileMetaData
+SCHEMA, ROW_GROUPS = 2, 4  # fields of FileMetaData
 COLUMNS: Final = 1  # field of RowGroup
 ENCRYPTION: Final = 8  # field of ColumnChunk, crypto_metadata
 # Types of Thrift's compact protocol. True and false are types of a field, and have no value behind it.
 TRUE, FALSE, BYTE, INT16, INT32, INT64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
 NUMBERS: Final = frozenset({INT16, INT32, INT64})
+SIZES: Final = {TRUE: 1, FALSE: 1, BYTE: 1, DOUBLE: 8}  # bytes of an element of a list
 MORE: Final = 0x80  # in a byte of a number: another one follows
+LONGEST: Final = 64  # bits of a number
+LARGEST_FIELD: Final = 0x7FFF
 LONG_LIST: Final = 15  # in the head of a list: its length follows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footer:
+    """Counts of the structs in a footer: `elements` of the schema, row groups, and chunks of columns in all of them."""
+
+    elements: int
+    row_groups: int
+    chunks: int
+    encrypted: bool
 
 
 def footer_length(body: bytes) -> int:
@@ -24,34 +41,73 @@ def footer_length(body: bytes) -> int:
     return int.from_bytes(body[-TAIL:][:4], "little")
 
 
-def has_encrypted_columns(body: bytes) -> bool:
-    """Return True if a column is encrypted, of a file that Arrow has opened. Raises ValueError for a wrong footer."""
-    footer = _Compact(body[-TAIL - footer_length(body) : -TAIL])
-    chunks = (None for _ in footer.structs_of(ROW_GROUPS) for _ in footer.structs_of(COLUMNS))
+def read_footer(body: bytes) -> Footer:
+    """Read the footer, whatever is in the rest of the file. Raises ValueError for a wrong one."""
+    length = footer_length(body)
+    if length > len(body) - TAIL or not body.endswith(PLAIN_FOOTER):
+        raise ValueError
     try:
-        return any(ENCRYPTION in footer.passed_fields() for _ in chunks)
+        return Compact(body[-TAIL - length : -TAIL]).footer()
     except (IndexError, RecursionError) as error:
         raise ValueError from error
 
 
-class _Compact:
+class Compact:
     """Thrift's compact protocol, of which each value is passed over."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, start: int = 0) -> None:
         self._data = data
-        self._at = 0
+        self._at = start
 
-    def structs_of(self, wanted: int) -> Iterator[None]:
-        """Pass over a struct, and stop at each struct of its list `wanted`, which the caller passes over."""
+    @property
+    def position(self) -> int:
+        return self._at
+
+    def footer(self) -> Footer:
+        elements = row_groups = chunks = 0
+        encrypted = False
+        for number in self._structs_of(SCHEMA, ROW_GROUPS):
+            if number == SCHEMA:
+                elements += 1
+                self._skip(STRUCT)
+                continue
+            row_groups += 1
+            for _ in self._structs_of(COLUMNS):
+                chunks += 1
+                encrypted |= ENCRYPTION in self._passed_fields()
+        return Footer(elements=elements, row_groups=row_groups, chunks=chunks, encrypted=encrypted)
+
+    def numbers(self, structs: Collection[int] = ()) -> dict[int, int]:
+        """Pass over a struct, and return the 32-bit numbers of its fields; of a field that is in `structs`, its first.
+
+        Raises ValueError, IndexError.
+        """
+        found: dict[int, int] = {}
         for number, kind in self._fields():
-            if (number, kind) != (wanted, LIST):
+            value: int | None
+            if kind == INT32:
+                value = self._zigzag()
+            elif kind == STRUCT and number in structs:
+                value = self.numbers().get(1)
+            else:
+                self._skip(kind)
+                continue
+            if number in found or value is None or not -(1 << 31) <= value < 1 << 31:
+                raise ValueError
+            found[number] = value
+        return found
+
+    def _structs_of(self, *wanted: int) -> Iterator[int]:
+        """Pass over a struct, and stop at each struct of its lists `wanted`, which the caller passes over."""
+        for number, kind in self._fields():
+            if kind != LIST or number not in wanted:
                 self._skip(kind)
                 continue
             count, _ = self._list_head()  # Arrow reads structs, whatever the list says that it has
             for _ in range(count):
-                yield
+                yield number
 
-    def passed_fields(self) -> set[int]:
+    def _passed_fields(self) -> set[int]:
         """Pass over a struct, and return the numbers of its fields."""
         numbers = set()
         for number, kind in self._fields():
@@ -65,6 +121,8 @@ class _Compact:
         while head := self._byte():
             step = head >> 4
             number = number + step if step else self._zigzag()
+            if not 0 <= number <= LARGEST_FIELD:  # of which Arrow takes 16 bits
+                raise ValueError
             yield number, head & 0x0F
 
     def _skip(self, kind: int) -> None:  # noqa: C901  one case for each type
@@ -73,19 +131,22 @@ class _Compact:
                 self._at += 1
             self._at += 1
         elif kind == BINARY:
-            length = self._varint()
+            length = self._count()
             self._at += length
         elif kind == STRUCT:
             for _, field in self._fields():
                 self._skip(field)
         elif kind in {LIST, SET}:
             count, element = self._list_head()
+            if element in SIZES:
+                self._at += count * SIZES[element]
+                return
             for _ in range(count):
-                self._skip_element(element)
+                self._skip(element)
         elif kind == MAP:
             self._skip_map()
         elif kind in {BYTE, DOUBLE}:
-            self._at += 1 if kind == BYTE else 8
+            self._at += SIZES[kind]
         elif kind not in {TRUE, FALSE}:
             raise ValueError
 
@@ -93,7 +154,7 @@ class _Compact:
         self._skip(BYTE if kind in {TRUE, FALSE} else kind)
 
     def _skip_map(self) -> None:
-        if count := self._varint():
+        if count := self._count():
             kinds = self._byte()
             for _ in range(count):
                 self._skip_element(kinds >> 4)
@@ -103,7 +164,17 @@ class _Compact:
         """Return the number of elements and their type."""
         head = self._byte()
         count = head >> 4
-        return self._varint() if count == LONG_LIST else count, head & 0x0F
+        return self._count() if count == LONG_LIST else count, head & 0x0F
+
+    def _count(self) -> int:
+        """Return the length of a text, a list or a map: each byte or value of it takes a byte or more.
+
+        Arrow takes 32 bits of a longer number.
+        """
+        count = self._varint()
+        if count > len(self._data) - self._at:
+            raise ValueError
+        return count
 
     def _byte(self) -> int:
         value = self._data[self._at]
@@ -119,4 +190,6 @@ class _Compact:
         while (byte := self._byte()) >= MORE:
             value |= (byte - MORE) << shift
             shift += 7
+            if shift > LONGEST:
+                raise ValueError
         return value | byte << shift

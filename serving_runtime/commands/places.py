@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, Union
 
 from model_contract.extras import missing_extra
@@ -31,7 +32,7 @@ FULL: Final = frozenset({ENOSPC, EDQUOT, EFBIG})
 
 
 class State(NamedTuple):
-    """Size of a file in bytes, and the time of its last change in nanoseconds."""
+    """Size of a file in bytes, and the time of its last change in nanoseconds; 0 and 0 of a pipe or a device."""
 
     size: int
     changed: int
@@ -63,7 +64,7 @@ def state_of(place: FilePlace) -> State | None:
     try:
         if isinstance(place, Path):
             found = place.stat()
-            return State(found.st_size, found.st_mtime_ns)
+            return State(found.st_size, found.st_mtime_ns) if S_ISREG(found.st_mode) else State(0, 0)
         sized = place.size_and_time()
     except FileNotFoundError:
         return None
@@ -86,8 +87,12 @@ def opened(place: FilePlace, state: State, *, at_any_place: bool) -> Iterator[IO
             stream = content if at_any_place else io.BufferedReader(content, OBJECT_READ)
     except OSError as error:
         raise read_error(place, error) from None
-    with stream:
+    if stream.seekable():
+        with stream:
+            yield stream
+    else:
         yield stream
+        stream.close()  # after a fault, a thread may still wait for a pipe, and to close it would wait for the thread
     if state_of(place) != state:
         raise InputFileError(f"{place} was changed or removed while it was read; repeat the command")
 

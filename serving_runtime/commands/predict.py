@@ -21,6 +21,7 @@ from serving_runtime.commands.partitions import Condition
 from serving_runtime.commands.places import FilePlace, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
 from serving_runtime.commands.sources import Source, check_outputs, find_sources, output_form
+from serving_runtime.commands.standard_streams import expect_other_files, standard_input, standard_output
 from serving_runtime.errors import ServingError
 from serving_runtime.location import find_model, resolve_model_path
 
@@ -150,6 +151,7 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
     """Write the predictions for all files in their order."""
     began = time.monotonic()
     check_outputs(filter(None, (options.output, options.errors)), sources or ())
+    expect_other_files((options.output, options.errors), sources)
     model_path = _model_path(options)
     metadata = lazy.read_metadata(model_path)
     model, load_seconds = None, 0.0
@@ -157,12 +159,12 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
     counts, read_before = ScoredRows(), 0
     with ExitStack() as stack:
         errors = stack.enter_context(replacing(place_of(options.errors))) if options.errors else None
-        stream = stack.enter_context(replacing(place_of(options.output)) if options.output else _standard_output())
+        stream = stack.enter_context(replacing(place_of(options.output)) if options.output else standard_output())
         bar = stack.enter_context(_progress(_size(sources) if sources else None))
         output = stack.enter_context(lazy.score_file.Output(stream, form, errors, keep=bool(options.keep_columns)))
         files: list[Source | None] = [None] if sources is None else [*sources]
         for source in files:
-            with source.opened() if source else _standard_input() as read:
+            with source.opened() if source else standard_input() as read:
                 source_form = source.form if source else options.input_format or "csv"
                 rows = lazy.chunks(
                     read,
@@ -183,7 +185,9 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
                         ahead,
                         output,
                         file=file,
-                        done=partial(_advance, bar, read if source else None, read_before, counts.rows),
+                        done=partial(
+                            _advance, bar, read if source and read.seekable() else None, read_before, counts.rows
+                        ),
                     )
             read_before += source.state.size if source else 0
     return Summary(
@@ -203,6 +207,8 @@ def _to_directory(options: argparse.Namespace, sources: list[Source] | None, dir
     """Write a part for each file; parts that are finished stay as they are."""
     if sources is None:
         raise InputFileError("standard input has no files to write parts for: give -o a file, or no -o")
+    if pipe := next((one.path for one in sources if isinstance(one.path, Path) and not one.path.is_file()), None):
+        raise InputFileError(f"{pipe} is no file, but a pipe or a device: give -o a file, or no -o")
     errors = place_of(options.errors) if options.errors else None
     for written in (directory, errors) if errors else (directory,):
         if any(_is_below(written, place_of(name)) for name in options.file):
@@ -256,16 +262,6 @@ def _progress(size: int | None) -> Iterator[Progress]:
                 bar.update(task, completed=position, rows=rows, rate=rate)
 
         yield Drawn()
-
-
-@contextmanager
-def _standard_output() -> Iterator[IO[bytes]]:
-    yield sys.stdout.buffer
-
-
-@contextmanager
-def _standard_input() -> Iterator[IO[bytes]]:
-    yield sys.stdin.buffer
 
 
 def _size(sources: list[Source]) -> int:

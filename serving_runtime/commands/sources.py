@@ -111,6 +111,8 @@ def _found(argument: str, form: str | None) -> Iterator[Source]:
         yield _source(path, Path(path.name), form)
     elif path.is_dir():
         yield from _in_directory(path, path, form)
+    elif path.exists():  # a pipe, which a shell also makes of <(command), or a device
+        yield _source(path, Path(path.name), form)
     elif glob.has_magic(argument):
         yield from _matching(argument, form)
     else:

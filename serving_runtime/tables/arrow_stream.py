@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import ipc
 
 from serving_runtime.codec.decompressed_size import CELL, MOST_GROWTH, decompressed_limit
+from serving_runtime.codec.repeated_texts import is_text, repeated
 from serving_runtime.errors import MalformedRequestError
 
 END: Final = b"\xff\xff\xff\xff\0\0\0\0"
@@ -23,10 +23,10 @@ LEAST_BATCH: Final = 4096  # bytes
 HEADER: Final = 2
 NODES, BUFFERS, COMPRESSION = 1, 2, 3
 DICTIONARY_ID, DICTIONARY_DATA, IS_DELTA = 0, 1, 2
+OLD_COMPRESSION: Final = b"ARROW:experimental_compression"  # how Arrow 0.17 said that all buffers are compressed
 UNCOMPRESSED: Final = -1  # the length of a buffer that is not compressed
 # Types that other libraries write and that pyarrow has no class for.
 UNKNOWN_TYPES: Final = frozenset({pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME})
-VIEW_LENGTHS: Final = 4  # numbers of 32 bits in a view, the first of which is the text's length
 
 
 class _Growth:
@@ -55,7 +55,7 @@ def read_stream(body: bytes) -> pa.Table:
             batches = []
             for batch in reader:
                 batch.validate(full=True)
-                growth.add(sum(_repeated(column) for column in batch.columns))
+                growth.add(sum(repeated(column) for column in batch.columns))
                 batches.append(batch)
             return pa.Table.from_batches(batches, reader.schema)
     except (pa.ArrowException, OSError, ValueError, IndexError, struct.error) as error:
@@ -80,6 +80,10 @@ def _check_messages(body: bytes, growth: _Growth) -> None:
         if count > FEW_BATCHES + len(body) // LEAST_BATCH:
             raise MalformedRequestError("the Arrow stream has too many batches for what is in them; send fewer")
         metadata = memoryview(message.metadata)
+        if message.type != "schema" and OLD_COMPRESSION in metadata.tobytes():
+            raise MalformedRequestError(
+                "the Arrow stream is compressed as by Arrow 0.17; write it with a later version"
+            )
         header = _table(metadata, _root(metadata), HEADER)
         match message.type:
             case "dictionary":
@@ -131,52 +135,11 @@ def check_type(name: str, kind: pa.DataType) -> None:
 
 
 def _is_flat(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_primitive(kind) or pa.types.is_null(kind) or _is_text(kind) or pa.types.is_decimal(kind))
+    return bool(pa.types.is_primitive(kind) or pa.types.is_null(kind) or is_text(kind) or pa.types.is_decimal(kind))
 
 
 def _is_struct(kind: pa.DataType) -> bool:
     return bool(pa.types.is_struct(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-        or _is_view(kind)
-    )
-
-
-def _is_view(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind))
-
-
-def _repeated(column: pa.Array) -> int:
-    """Return the bytes of the texts that views and dictionaries name, each as often as it is named."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        named = column.indices.drop_null().to_numpy(zero_copy_only=False)
-        return int(_lengths(column.dictionary)[named].sum()) if len(named) else 0
-    if _is_view(kind):
-        return int(_lengths(column).sum())
-    if pa.types.is_map(kind):
-        return _repeated(column.keys) + _repeated(column.items)
-    if pa.types.is_nested(kind):
-        inner = column.flatten()
-        return sum(map(_repeated, inner)) if isinstance(inner, list) else _repeated(inner)
-    return 0
-
-
-def _lengths(column: pa.Array) -> Any:
-    """Return the bytes of each value."""
-    if _is_view(column.type):
-        views = np.frombuffer(column.buffers()[1] or b"", "<i4")[::VIEW_LENGTHS]
-        return views[column.offset : column.offset + len(column)].astype(np.int64)
-    if _is_text(column.type):
-        return pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-    return np.full(len(column), CELL)
 
 
 def _root(metadata: memoryview) -> int:

@@ -46,7 +46,7 @@ def parquet_table(body: bytes, signature: Signature) -> Table:
         check_growth(body)
         table = open_parquet(pa.BufferReader(body)).read(use_threads=False)
         return replace(_table(table, signature, PARQUET), index=_index(table))
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
         raise MalformedRequestError(
             f"the body is no Parquet file that Arrow can read ({type(error).__name__})"
         ) from error

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -27,10 +28,10 @@ Run = Callable[..., Ended]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Run a command with `stdin`, without variables of this machine."""
+    """Run a command with `stdin`, or `given` in its place, without variables of this machine."""
 
-    def ran(*arguments: str | Path, stdin: bytes = b"") -> Ended:
-        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin)))
+    def ran(*arguments: str | Path, stdin: bytes = b"", given: TextIO | bool | None = False) -> Ended:
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin)) if given is False else given)
         capfdbinary.readouterr()
         code = main([str(argument) for argument in arguments])
         sys.stdout.flush()

@@ -217,6 +217,24 @@ def test_predictions_come_while_the_input_is_still_being_written(models: Path, t
     assert (first[0], len(first[1]) > 2, len(rest.splitlines())) == (b"prediction\n", True, 1)
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_wrong_row_ends_the_command_while_the_input_is_still_being_written(
+    named: bool, models: Path, tmp_path: Path
+) -> None:
+    given, errors = tmp_path / "given", tmp_path / "errors"
+    os.mkfifo(given)
+    command = [*PROGRAM, "--model-path", models / "wine", *([given] if named else [])]
+    process = server_for(command, LIBRARIES).start(
+        command, env=os.environ, given=os.devnull if named else given, output=tmp_path / "output", errors=errors
+    )
+    with given.open("wb") as rows:
+        rows.write(csv_text(ROWS[:1]).encode() + b"1,x,1\n")
+        rows.flush()
+        code = process.wait(PATIENCE)
+
+    assert (code, errors.read_text()[:15]) == (3, "error: line 3: "), errors.read_text()
+
+
 ELEMENTS = {
     "body.json": '{"inputs": ["hi", "hello"]}',
     "instances.json": '{"instances": ["hi", "hello"]}',

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -341,6 +342,53 @@ def test_file_that_is_scored_is_not_written(
 
     assert (ended.code, f"{options[-1]} is one of the files that are scored" in ended.err) == (3, True)
     assert (tmp_path / "a.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("options", [["-o", "a.csv"], ["-o", "out.csv", "--errors", "link.csv"], ["-o", "out/"]])
+def test_file_that_is_standard_input_is_not_written(
+    options: list[str], run: Run, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = write_csv(tmp_path / "a.csv", 3).read_bytes()
+    (tmp_path / "link.csv").symlink_to("a.csv")
+
+    with (tmp_path / "a.csv").open() as given:
+        ended = run("predict", "--model-path", models / "wine", *options, given=given)
+
+    assert (ended.code, (tmp_path / "a.csv").read_bytes()) == (3, before), ended.err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_standard_input_that_is_closed_is_named(run: Run, models: Path) -> None:
+    ended = run("predict", "--model-path", models / "wine", given=None)
+
+    assert (ended.code, ended.err) == (3, "error: standard input is closed; name a file\n")
+
+
+def test_messages_do_not_go_among_the_predictions_if_their_stream_is_closed(
+    run: Run, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_csv(tmp_path / "a.csv", 3)
+    monkeypatch.setattr(sys, "stderr", None)
+
+    ended = run("predict", "--model-path", models / "wine", path)
+
+    assert (ended.code, len(ended.out.splitlines())) == (0, 4)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_pipe_that_is_named_is_scored(suffix: str, run: Run, models: Path, tmp_path: Path) -> None:
+    path, pipe = write_csv(tmp_path / "a.csv", 3), tmp_path / "pipe"
+    content = gzip.compress(path.read_bytes()) if suffix else path.read_bytes()
+    os.mkfifo(pipe)
+
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit(pipe.write_bytes, content)
+        ended = run("predict", "--model-path", models / "wine", pipe)
+    refused = run("predict", "--model-path", models / "wine", pipe, "-o", f"{tmp_path}/out/")
+
+    assert (ended.code, ended.out) == (0, run("predict", "--model-path", models / "wine", path).out)
+    assert (refused.code, "is no file, but a pipe or a device" in refused.err) == (3, True)
 
 
 def test_link_as_output_stays_a_link(run: Run, models: Path, tmp_path: Path) -> None:

@@ -307,6 +307,15 @@ def stream_of_months() -> bytes:
     return bytes(body)
 
 
+def stream_of_an_old_compression() -> bytes:
+    """Return a stream that Arrow decompresses, though no field of its batch says that it is compressed."""
+    batch, written = pa.record_batch({"a": [1]}), pa.BufferOutputStream()
+    options = ipc.IpcWriteOptions(metadata_version=ipc.MetadataVersion.V4)
+    with ipc.new_stream(written, batch.schema, options=options) as writer:
+        writer.write_batch(batch, custom_metadata={"ARROW:experimental_compression": "zstd"})
+    return bytes(written.getvalue())
+
+
 DAMAGED: Mapping[str, tuple[bytes, str]] = {
     "no bytes": (b"", "no end"),
     "no end": (stream(pa.table({"a": [1]}))[:-8], "no end"),
@@ -321,6 +330,7 @@ DAMAGED: Mapping[str, tuple[bytes, str]] = {
     ),
     "an interval of months": (stream_of_months(), '"a" has the Arrow type month_interval'),
     "compressed zeros": (stream(pa.table({"a": np.zeros(5_000_000)}), compression="zstd"), "100 times as large"),
+    "an old compression": (stream_of_an_old_compression(), "as by Arrow 0.17"),
     "nulls": (stream(pa.table({"a": pa.nulls(5_000_000)})), "100 times as large"),
     "one long text of a dictionary": (
         stream(pa.table({"a": pa.DictionaryArray.from_arrays(np.zeros(20_000, np.int32), ["x" * 50_000])})),

@@ -7,7 +7,7 @@ import pytest
 from pyarrow import parquet
 
 from serving_runtime.codec.parquet_body import read_parquet
-from serving_runtime.codec.parquet_footer import has_encrypted_columns
+from serving_runtime.codec.parquet_footer import read_footer
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.signature import Column, Scalar, Signature
 from serving_runtime.tables.bodies import parquet_table
@@ -50,7 +50,7 @@ def test_body_that_is_not_encrypted_is_passed_over_to_its_end(columns: int, opti
     for number in range(columns):
         table = table.append_column(f"x{number}", pa.array([number, None]))
 
-    assert not has_encrypted_columns(written(table, **options))
+    assert not read_footer(written(table, **options)).encrypted
 
 
 @pytest.mark.parametrize("cut", [20, 200])
@@ -59,4 +59,4 @@ def test_footer_that_is_cut_is_no_footer(cut: int) -> None:
     length = int.from_bytes(body[-8:-4], "little") - cut
 
     with pytest.raises(ValueError):
-        has_encrypted_columns(body[: -8 - cut] + length.to_bytes(4, "little") + b"PAR1")
+        read_footer(body[: -8 - cut] + length.to_bytes(4, "little") + b"PAR1")

@@ -150,8 +150,10 @@ def test_predictions_that_are_not_one_for_each_row_do_not_come_apart(predictions
         (np.array([1]), np.array([1.0]), False),
         (["a", "b"], ["a", "b"], True),
         (pd.DataFrame({"p": [1.0]}), pd.DataFrame({"q": [1.0]}), False),
+        ("a", ["a"], False),
+        ({"a": 1}, [{"a": 1}], False),
     ],
-    ids=["rounding", "another number", "another type", "texts", "another column"],
+    ids=["rounding", "another number", "another type", "texts", "another column", "one text in a list", "one object"],
 )
 def test_predictions_are_the_same_but_for_rounding(one: Any, other: Any, alike: bool) -> None:
     assert same(one, other) is alike

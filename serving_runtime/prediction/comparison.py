@@ -67,7 +67,7 @@ def varied(data: Any, *, texts: bool = False) -> Any:
                 if getattr(column.dtype, "kind", "O") in "ifM":
                     other.isetitem(position, change(column.to_numpy()))
                 elif texts:
-                    other.isetitem(position, column.map(_other_text).astype(column.dtype))
+                    other.isetitem(position, column.map(_other_text).astype(column.dtype).array)
             return other
         case dict():
             return {name: change(values) for name, values in data.items()}

@@ -1,7 +1,7 @@
 """The libraries and the Python that a model was saved with, compared with those installed here."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +18,7 @@ PYTHON_ENV: Final = "python_env.yaml"
 # The same library under another name: the small MLflow has all that loading a model needs, the others are built without
 # a GPU.
 EQUIVALENT_PACKAGES: Final = {"mlflow": "mlflow-skinny", "xgboost": "xgboost-cpu", "tensorflow": "tensorflow-cpu"}
+MLFLOW: Final = ("mlflow", "mlflow-skinny")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,23 @@ def check_match(directory: Path) -> None:
     )
 
 
+def needed_packages(directory: Path) -> Iterator[str]:
+    """Yield the packages of the model's requirements.txt, and those that these need here, in their canonical names.
+
+    MLflow leaves out of that file what another line of it needs, such as torch beside fastai. What MLflow itself needs
+    is left out.
+    """
+    waiting = list(_requirements(directory))
+    seen = set(MLFLOW)
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name not in seen:
+            seen.add(name)
+            yield name
+            waiting += _needs(name, requirement.extras)
+
+
 def pip_line(found: list[Difference]) -> str:
     """Return the command that installs the model's libraries."""
     names = (f"{one.name}{'==' if one.wanted[:1].isdigit() else ''}{one.wanted}" for one in found)
@@ -76,11 +94,27 @@ def _requirements(directory: Path) -> Iterator[Requirement]:
     except (OSError, ValueError):
         return
     for line in lines:
-        try:
-            requirement = Requirement(line.partition(" #")[0].partition(" --hash")[0])
-        except InvalidRequirement:
-            continue
-        if requirement.marker is None or requirement.marker.evaluate():
+        requirement = _parsed(line.partition(" #")[0].partition(" --hash")[0])
+        if requirement and (requirement.marker is None or requirement.marker.evaluate()):
+            yield requirement
+
+
+def _parsed(line: str) -> Requirement | None:
+    try:
+        return Requirement(line)
+    except InvalidRequirement:
+        return None
+
+
+def _needs(name: str, extras: Iterable[str]) -> Iterator[Requirement]:
+    """Yield what a package needs here, with these extras of it; nothing if it is not installed."""
+    try:
+        lines = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return
+    for requirement in filter(None, map(_parsed, lines)):
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
             yield requirement
 
 

@@ -68,10 +68,10 @@ def _object(value: Any, kind: Object, path: str, faults: list[Fault]) -> dict[st
             faults.append(Fault(path=member(path, name), problem="missing, and the model requires it"))
     for unknown in value.keys() - kind.properties.keys():
         faults.append(Fault(path=member(path, unknown), problem="the model's signature has no such property"))
+    known = ((name, item, kind.properties[name]) for name, item in value.items() if name in kind.properties)
     return {
-        name: nested(value[name], described.type, member(path, name), faults, required=described.required)
-        for name, described in kind.properties.items()
-        if name in value
+        name: nested(item, described.type, member(path, name), faults, required=described.required)
+        for name, item, described in known  # in the order in which they came, which a model may write into a prompt
     }
 
 

@@ -78,11 +78,19 @@ def _nested(cells: Sequence[Any], kind: Type) -> list[Any]:
             if any(cell.keys() != properties.keys() for cell in cells):
                 raise OTHER
             columns = [_nested([cell[name] for cell in cells], one.type) for name, one in properties.items()]
-            return [dict(zip(properties, row, strict=True)) for row in zip(*columns, strict=True)]
+            rows = [dict(zip(properties, row, strict=True)) for row in zip(*columns, strict=True)]
+            return _in_order_of(cells, rows, list(properties))
         case Scalar():
             return list(_flat(cells, kind))
         case _:
             raise OTHER
+
+
+def _in_order_of(cells: Sequence[Any], rows: list[Any], names: list[str]) -> list[Any]:
+    """Return the objects with their members in the order in which they came: a model may write them into a prompt."""
+    if all(list(cell) == names for cell in cells):
+        return rows
+    return [{name: row[name] for name in cell} for cell, row in zip(cells, rows, strict=True)]
 
 
 def _flat(values: Sequence[Any], kind: Scalar) -> Values:

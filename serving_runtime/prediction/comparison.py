@@ -1,6 +1,7 @@
 """The comparison of two models by what they predict, and of two predictions of one model."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -35,42 +36,63 @@ def example_predictions(model: Model) -> list[Any]:
 
 
 def varied_example(model: Model, example: Conformed) -> Any:
-    """Return the example with other numbers, or as it is if the model fails on those."""
-    other = varied(example.data)
+    """Return the example with other numbers, times and texts; without other texts, or as it is, if the model fails."""
+    others = (varied(example.data, texts=texts) for texts in (True, False))
+    return next((other for other in others if _predicts(model, other, example)), example.data)
+
+
+def _predicts(model: Model, data: Any, example: Conformed) -> bool:
     try:
-        model.predict_merged([other], example.params)
+        model.predict_merged([data], example.params)
     except Exception:  # noqa: BLE001  the model's own, of any kind
-        return example.data
-    return other
+        return False
+    return True
 
 
-def varied(data: Any) -> Any:
-    """Return the input with other numbers: a model that mixes the rows of a batch shows it if they differ."""
+def varied(data: Any, *, texts: bool = False) -> Any:
+    """Return the input with other numbers and times, and other texts if `texts`.
+
+    A model that mixes the rows of a batch, or sorts them, shows it if they differ.
+    """
+    change = partial(_varied_values, texts=texts)
     match data:
         case Matrix(values=values, columns=columns):
-            return Matrix(values=_varied_values(values), columns=columns)
+            return Matrix(values=change(values), columns=columns)
         case Blocks():
-            return data.changed(_varied_values)
+            return data.changed(change)
         case pd.DataFrame():
             other = data.copy(deep=False)
-            for position, dtype in enumerate(data.dtypes):  # a name may come twice
-                if getattr(dtype, "kind", "O") in "if":
-                    other.isetitem(position, _varied_values(data.iloc[:, position].to_numpy()))
+            for position in range(data.shape[1]):  # a name may come twice
+                column = data.iloc[:, position]
+                if getattr(column.dtype, "kind", "O") in "ifM":
+                    other.isetitem(position, change(column.to_numpy()))
+                elif texts:
+                    other.isetitem(position, column.map(_other_text).astype(column.dtype).array)
             return other
         case dict():
-            return {name: _varied_values(values) for name, values in data.items()}
+            return {name: change(values) for name, values in data.items()}
         case _:
-            return _varied_values(data)
+            return change(data)
 
 
-def _varied_values(values: Values) -> Values:
+def _varied_values(values: Values, *, texts: bool) -> Values:
     match values.dtype.kind:
         case "f":
             return (values * 1.25 + 1).astype(values.dtype)
         case "i" | "u":
             return np.add(values, 1, dtype=values.dtype)
+        case "M":
+            return (values + np.timedelta64(1, "D")).astype(values.dtype)
+        case "O" | "U" if texts:
+            array = np.asarray(values, dtype=object)
+            other = objects([_other_text(cell) for cell in array.ravel()]).reshape(array.shape)
+            return other.astype(str) if values.dtype.kind == "U" else other
         case _:
             return values
+
+
+def _other_text(cell: Any) -> Any:
+    return f"{cell} x" if isinstance(cell, str) else cell
 
 
 def all_same(ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
@@ -98,8 +120,8 @@ def _values(predictions: Any) -> dict[Any, np.ndarray[Any, Any]]:
             return {"": predictions}
         case list() | tuple():
             return {"": as_array(predictions)}
-        case _:
-            return {"": objects([predictions])}
+        case _:  # one value, of which a list of one is not the same
+            return {None: objects([predictions])}
 
 
 def _arrays_same(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> bool:

@@ -3,9 +3,8 @@
 import gc
 import logging
 import os
-import re
 import sys
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -15,17 +14,27 @@ from serving_runtime.mlmodel import read_metadata
 from serving_runtime.model import Model, load
 from serving_runtime.options import Loader
 from serving_runtime.process.cpus import THREADS
-from serving_runtime.requirements import check_match
+from serving_runtime.process.fresh_start import UnsafeForkError
+from serving_runtime.requirements import check_match, needed_packages
 
-# These packages, once loaded, hold threads, locks or a GPU that a forked process does not get:
-# https://pytorch.org/docs/stable/notes/multiprocessing.html XGBoost reads a model with OpenMP's threads; with more than
-# one of them, a forked process waits without end for the others in its first prediction.
-NOT_FORKABLE: Final = frozenset({"jax", "keras", "onnxruntime", "tensorflow", "torch", "xgboost", "xgboost-cpu"})
+# These modules, once loaded, hold threads, locks, a GPU or the connection to a JVM, which a forked process does not
+# get: https://pytorch.org/docs/stable/notes/multiprocessing.html XGBoost reads a model with OpenMP's threads; with more
+# than one of them, a forked process waits without end for the others in its first prediction.
+NOT_FORKABLE: Final = frozenset({"h2o", "jax", "keras", "onnxruntime", "paddle", "tensorflow", "torch", "xgboost"})
 # LightGBM reads a model with OpenMP too, with as many threads as OMP_NUM_THREADS says; one alone leaves none behind.
 UNLESS_ONE_THREAD: Final = frozenset({"lightgbm"})
-# The flavors that load these packages: a list of requirements that was written by hand may lack one.
-NOT_FORKABLE_FLAVORS: Final = frozenset({"keras", "onnx", "pytorch", "tensorflow", "xgboost"})
-NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+# Packages that bring such modules under another name. MLflow itself imports pyspark, which then has no JVM yet.
+OTHER_NAMES: Final = frozenset(
+    {"jaxlib", "onnxruntime-gpu", "paddlepaddle", "paddlepaddle-gpu", "pyspark", "tensorflow-cpu", "xgboost-cpu"}
+)
+# The flavors that load them: a list of requirements that was written by hand may lack one.
+NOT_FORKABLE_FLAVORS: Final = frozenset(
+    {
+        *("diffusers", "fastai", "h2o", "johnsnowlabs", "keras", "onnx", "paddle", "pytorch", "sentence_transformers"),
+        *("spark", "tensorflow", "transformers", "xgboost"),
+    }
+)
+OF_MLFLOW: Final = ("GetTelemetryConfig", "MLflowTelemetryConsumer")  # beginnings of names of threads
 
 _log = logging.getLogger(__name__)
 
@@ -33,15 +42,15 @@ _log = logging.getLogger(__name__)
 class PreloadedModel:
     """The model of all workers. Raises ModelLoadError if it does not load, or must not be served here.
 
-    `shared` is None if each worker must load its own.
+    `shared` is None if each worker must load its own, as `each_loads` says. Raises UnsafeForkError.
     """
 
-    def __init__(self, path: Path, loader: Loader, *, require_match: bool = False) -> None:
+    def __init__(self, path: Path, loader: Loader, *, require_match: bool = False, each_loads: bool = False) -> None:
         if require_match:
             check_match(path)
         self.path = path
         self.loader = loader
-        self.shared = load_shared(path, loader)
+        self.shared = None if each_loads else load_shared(path, loader)
         if problem := example_problem(read_metadata(path)):
             _log.warning(problem)  # here, since each worker would repeat it
 
@@ -68,24 +77,21 @@ class PreloadedModel:
 
 
 def load_shared(path: Path, loader: Loader) -> Model | None:
-    """Return the model, ready for a fork; None if every worker must load its own. Raises ModelLoadError."""
-    packages = NOT_FORKABLE if os.environ.get(THREADS) == "1" else NOT_FORKABLE | UNLESS_ONE_THREAD
+    """Return the model, ready for a fork; None if every worker must load its own.
+
+    Raises ModelLoadError; UnsafeForkError if only the load has shown that every worker must load its own.
+    """
+    modules = NOT_FORKABLE if os.environ.get(THREADS) == "1" else NOT_FORKABLE | UNLESS_ONE_THREAD
     flavors = read_metadata(path).flavors.keys()
-    if packages.intersection(_requirements(path)) or (packages | NOT_FORKABLE_FLAVORS) & flavors:
+    if (modules | NOT_FORKABLE_FLAVORS) & flavors or not (modules | OTHER_NAMES).isdisjoint(needed_packages(path)):
         return None
+    before = set(threading.enumerate())
     model = load(path, loader)
-    if packages & sys.modules.keys():
-        return None
+    if loaded := sorted(modules & sys.modules.keys()):
+        raise UnsafeForkError(f"it has loaded {', '.join(loaded)}")
+    if any(not one.name.startswith(OF_MLFLOW) for one in set(threading.enumerate()) - before):
+        raise UnsafeForkError("the model's code has begun a thread")
     # The garbage collector writes into each object that it visits. It skips frozen objects, so workers share one copy.
     gc.collect()
     gc.freeze()
     return model
-
-
-def _requirements(path: Path) -> Iterator[str]:
-    """Yield the names of the packages in the model's requirements.txt, which MLflow writes."""
-    try:
-        lines = (path / "requirements.txt").read_text().splitlines()
-    except OSError:
-        return
-    yield from (name[0].lower() for line in lines if (name := NAME.match(line)))

@@ -29,6 +29,7 @@ from serving_runtime.observability.capture import Recorder, destination
 from serving_runtime.observability.metrics import Metrics, new_shared_metrics
 from serving_runtime.options import Coerce, Loader
 from serving_runtime.prediction.worker_context import Draining, WorkerContext
+from serving_runtime.process.fresh_start import UnsafeForkError, each_worker_loads, start_again
 from serving_runtime.process.placeholder_server import PlaceholderServer
 from serving_runtime.settings import ServeSettings, UnavailableAddressError
 
@@ -71,7 +72,20 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
         from serving_runtime.process.preload import PreloadedModel  # noqa: PLC0415  as above
         from serving_runtime.process.supervisor import supervise  # noqa: PLC0415  as above
 
-        preloaded = PreloadedModel(path, loader_for(settings), require_match=settings.require_match)
+        try:
+            preloaded = PreloadedModel(
+                path,
+                loader_for(settings),
+                require_match=settings.require_match,
+                each_loads=each_worker_loads(environ),
+            )
+        except UnsafeForkError as reason:
+            _log.info(
+                "the server starts again, so that each worker loads the model",
+                extra={"fields": {"reason": str(reason)}},
+            )
+            placeholder.stop()
+            start_again(environ)
         listening = (sock.detach(), *([reserved.detach()] if reserved else []))
         supervise(settings, listening, placeholder, preloaded, metrics)
 

@@ -150,8 +150,10 @@ def test_predictions_that_are_not_one_for_each_row_do_not_come_apart(predictions
         (np.array([1]), np.array([1.0]), False),
         (["a", "b"], ["a", "b"], True),
         (pd.DataFrame({"p": [1.0]}), pd.DataFrame({"q": [1.0]}), False),
+        ("a", ["a"], False),
+        ({"a": 1}, [{"a": 1}], False),
     ],
-    ids=["rounding", "another number", "another type", "texts", "another column"],
+    ids=["rounding", "another number", "another type", "texts", "another column", "one text in a list", "one object"],
 )
 def test_predictions_are_the_same_but_for_rounding(one: Any, other: Any, alike: bool) -> None:
     assert same(one, other) is alike
@@ -193,3 +195,30 @@ def test_frame_with_a_name_that_comes_twice_is_varied_in_both_columns() -> None:
 
     assert [list(other.columns), other.iloc[0].tolist()] == [["a", "b", "a"], [2.25, "x", 3]]
     assert frame.iloc[0].tolist() == [1.0, "x", 2]
+
+
+@pytest.mark.parametrize(
+    ("data", "other"),
+    [
+        ({"a": ["x", None], "b": [b"y", b"z"]}, {"a": ["x x", None], "b": [b"y", b"z"]}),
+        ({"a": pd.to_datetime(["2024-01-31", None])}, {"a": pd.to_datetime(["2024-02-01", None])}),
+    ],
+    ids=["texts", "times"],
+)
+def test_texts_and_times_of_a_frame_are_varied(data: Any, other: Any) -> None:
+    pd.testing.assert_frame_equal(varied(pd.DataFrame(data), texts=True), pd.DataFrame(other))
+
+
+@pytest.mark.parametrize(
+    ("data", "other"),
+    [
+        (np.array(["x", "yy"]), ["x x", "yy x"]),
+        (np.array([["x", 1, None]], dtype=object), [["x x", "1", "None"]]),
+        (np.array(["2024-01", "NaT"], dtype="datetime64[s]"), ["2024-01-02T00:00:00", "NaT"]),
+    ],
+    ids=["texts", "objects", "times"],
+)
+def test_texts_and_times_of_an_array_are_varied(data: Any, other: Any) -> None:
+    changed = varied({"a": data}, texts=True)["a"]
+
+    assert (changed.dtype.kind, changed.astype(str).tolist()) == (data.dtype.kind, other)

@@ -3,10 +3,12 @@
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serving_runtime.codec.encode import encode
 from serving_runtime.errors import ModelLoadError, OutputError, ServingError
@@ -219,3 +221,34 @@ def test_an_example_that_the_type_hint_refuses_leaves_the_model_unwarmed(
     assert found.example_problem.startswith("the model is not warmed: its input example cannot be used: ")
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [found.example_problem]
     assert found.against_merging == "the model has no input example that can be used"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "prediction"),
+    [
+        ("datetime", "2024-01-31", "sorted(data['x'].astype(str))"),
+        ("string", "a", "sorted(data['x'])"),
+        ("string", "a", "[text.upper() for text in data['x']] if len(data) > 1 else data['x'].iloc[0].upper()"),
+        ("string", "a", "[{'x': text} for text in data['x']] if len(data) > 1 else {'x': data['x'].iloc[0]}"),
+    ],
+    ids=["times are sorted", "texts are sorted", "one prediction is no list", "one object is no list"],
+)
+def test_model_whose_answer_to_one_row_is_another_among_rows_is_not_merged(
+    kind: str, value: str, prediction: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "written_model.py").write_text(
+        f"class Model:\n    def predict(self, data): return {prediction}\ndef _load_pyfunc(path): return Model()\n"
+    )
+    (tmp_path / "example.json").write_text(json.dumps({"dataframe_records": [{"x": value}]}))
+    document = {
+        "flavors": {"python_function": {"loader_module": "written_model", "code": "code"}},
+        "signature": {"inputs": json.dumps([{"type": kind, "name": "x", "required": True}])},
+        "saved_input_example_info": {"serving_input_path": "example.json"},
+    }
+    (tmp_path / "MLmodel").write_text(yaml.safe_dump(document))
+    monkeypatch.delitem(sys.modules, "written_model", raising=False)
+
+    found = warm_up_for_merging(load(tmp_path))
+
+    assert found.against_merging == "it predicts something else for a row among others"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serving_runtime.requirements import differences, pip_line, python_difference
+from serving_runtime.requirements import differences, needed_packages, pip_line, python_difference
 
 Run = Callable[..., Any]
 
@@ -130,6 +130,15 @@ def test_requirements_of_every_form_are_read(tmp_path: Path) -> None:
         ("absent", "<3,>=2", True),
     ]
     assert pip_line(found) == 'pip install pandas==0.1 "absent<3,>=2"'
+
+
+def test_needed_packages_are_those_of_the_requirements_and_what_they_need_here(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("mlflow==3.17.2\nScikit_Learn==1\nuvicorn[standard]\nabsent\n")
+
+    found = set(needed_packages(tmp_path))
+
+    assert {"scikit-learn", "scipy", "numpy", "uvicorn", "absent"} <= found
+    assert not {"mlflow", "pandas", "pytest"} & found
 
 
 def test_other_python_is_a_difference(tmp_path: Path) -> None:

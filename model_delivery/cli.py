@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from model_contract.exit_codes import ExitCode
+from model_contract.interrupted import end_interrupted
 from model_contract.model_ref import ContractError, IncompleteVariablesError, shown, validate
 from model_contract.names import MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
 from model_contract.quantity import Quantity, QuantityError
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         print(_run(options, os.environ if environ is None else environ))
     except (DeliveryError, ContractError) as error:
         return _report(error.exit_code, str(error), options.termination_log)
+    except KeyboardInterrupt:  # the next run continues with what is there
+        return end_interrupted()
     except Exception as error:  # noqa: BLE001  the edge: a bug is reported in one line, without a traceback
         return _report(ExitCode.UNEXPECTED, f"unexpected {type(error).__name__}: {error}", options.termination_log)
     return ExitCode.DONE

@@ -10,6 +10,7 @@ from typing import Final
 
 from model_contract.exit_codes import ExitCode
 from model_contract.extras import extra_of_program
+from model_contract.interrupted import end_interrupted
 from model_contract.model_ref import ContractError
 from model_contract.names import ARTIFACTS_PATH
 
@@ -79,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
+    except KeyboardInterrupt:
+        return end_interrupted()
 
 
 def _end(code: ExitCode, reason: str) -> ExitCode:

@@ -6,11 +6,12 @@ A command that was killed is repeated, and scores the parts that are not in the 
 import hashlib
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process
@@ -183,7 +184,11 @@ def _in_processes(options: PartOptions, parts: Sequence[Part], workers: int) -> 
     os.environ.setdefault("OMP_NUM_THREADS", share)  # the libraries of the new processes read it
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_load, initargs=(options,))
     try:
-        futures = {pool.submit(_score, part): part for part in parts}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the new processes have it until `_load`
+        try:
+            futures = {pool.submit(_score, part): part for part in parts}
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool:
@@ -204,6 +209,8 @@ _LOADED: list[tuple[Model | CommandError, PartOptions]] = []
 
 def _load(options: PartOptions) -> None:
     """Load the model of a worker process; its first part raises what failed."""
+    signal.signal(signal.SIGINT, _end_at_once)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     Thread(target=_end_with_the_command, daemon=True).start()
     try:
         _LOADED.append((load_to_score(options.model_path), options))
@@ -218,11 +225,29 @@ def _end_with_the_command() -> None:
         os._exit(1)
 
 
+def _end_at_once(*_: object) -> None:
+    """End this process without the traceback of Ctrl-C, and without a further part."""
+    os._exit(128 + signal.SIGINT)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGINT end the block first, which removes the file that it writes, and then this process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _end_at_once()
+    finally:
+        signal.signal(signal.SIGINT, _end_at_once)
+
+
 def _score(part: Part) -> ScoredRows:
     model, options = _LOADED[0]
     if isinstance(model, CommandError):
         raise model
     try:
-        return score_part(model, options, part, lambda _, __: None)
+        with _interruptible():
+            return score_part(model, options, part, lambda _, __: None)
     except ServingError as error:
         raise CommandError(str(error)) from None

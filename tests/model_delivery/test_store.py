@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -319,15 +320,16 @@ def test_a_store_that_is_not_mounted_is_named(delivery: Delivery, mlflow_3: Regi
     assert "check that the volume is mounted" in ended.reason
 
 
-def test_sigterm_ends_a_fetch_at_once(delivery: Delivery, mlflow_3: Registered) -> None:
+@pytest.mark.parametrize(("number", "end"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, -signal.SIGINT)])
+def test_signal_ends_a_fetch_at_once(delivery: Delivery, mlflow_3: Registered, number: int, end: int) -> None:
     ref = mlflow_3.ref("big")
     with (
         reverse_proxy(mlflow_3.uri, HELD) as slow,
         Delivery(directory=delivery.directory, uri=slow.uri).start(ref) as process,
     ):
         wait_until(lambda: partial_size(delivery.store) > 0)
-        process.terminate()
+        process.send_signal(number)
         code = process.wait(PATIENCE)
 
-    assert code == 143
+    assert code == end
     assert not delivery.run_directory(ref).exists()

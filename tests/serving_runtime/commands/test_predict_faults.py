@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -433,3 +434,24 @@ def test_workers_end_with_a_command_that_is_killed(run: Run, models: Path, tmp_p
     assert [command_of(worker) for worker in workers if command_of(worker)] == []
     again = run("predict", *arguments, "--summary", "json")
     assert json.loads(again.err)["rows"] == 80_000
+
+
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one process", "workers"])
+def test_interrupt_ends_all_processes_with_one_line_and_leaves_no_part_of_a_file(
+    options: list[str], models: Path, tmp_path: Path
+) -> None:
+    """A terminal sends SIGINT to every process of the command."""
+    for name in ("a", "b", "c", "d"):
+        write_csv(tmp_path / f"in/{name}.csv", 40_000)
+    arguments = ["--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/out/", *options]
+    process = started(arguments, tmp_path / "log")
+    while not list((tmp_path / "out").glob(".*.partial")):
+        assert process.popen.poll() is None, process.tail()
+        time.sleep(0.02)
+
+    for pid in (*children_of(process.popen.pid), process.popen.pid):
+        os.kill(pid, signal.SIGINT)
+
+    assert process.popen.wait(PATIENCE) == -signal.SIGINT
+    assert (tmp_path / "log").read_text() == "interrupted\n"
+    assert list((tmp_path / "out").glob(".*.partial")) == []

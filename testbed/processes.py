@@ -23,6 +23,8 @@ from testbed.forks import Forked, server_for
 Json = dict[str, Any]
 
 PATIENCE: Final = 240.0  # seconds that anything may take on a machine with other work
+# Beginning of a command that takes Ctrl-C: what a shell runs in the background ignores it, and so does all below that.
+TAKES_SIGINT: Final = ("env", "--default-signal=INT")
 LEAST_PORT: Final = 11_000
 PORTS: Final = 19_000
 

@@ -209,7 +209,8 @@ _LOADED: list[tuple[Model | CommandError, PartOptions]] = []
 
 def _load(options: PartOptions) -> None:
     """Load the model of a worker process; its first part raises what failed."""
-    signal.signal(signal.SIGINT, _end_at_once)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, _end_at_once)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     Thread(target=_end_with_the_command, daemon=True).start()
     try:
@@ -233,13 +234,15 @@ def _end_at_once(*_: object) -> None:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Let SIGINT end the block first, which removes the file that it writes, and then this process."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
         _end_at_once()
     finally:
-        signal.signal(signal.SIGINT, _end_at_once)
+        signal.signal(signal.SIGINT, before)
 
 
 def _score(part: Part) -> ScoredRows:

@@ -22,7 +22,7 @@ from model_delivery.progress import BOOT_ID
 from model_delivery.store import partial_model, publish
 from testbed.delivery import Delivery, Ended, wait_until
 from testbed.faults import only, slowly, stall, without_ranges
-from testbed.processes import PATIENCE
+from testbed.processes import PATIENCE, TAKES_SIGINT
 from testbed.registered import Registered, files_below
 from testbed.reverse_proxy import Exchange, ReverseProxy, reverse_proxy
 
@@ -325,7 +325,7 @@ def test_signal_ends_a_fetch_at_once(delivery: Delivery, mlflow_3: Registered, n
     ref = mlflow_3.ref("big")
     with (
         reverse_proxy(mlflow_3.uri, HELD) as slow,
-        Delivery(directory=delivery.directory, uri=slow.uri).start(ref) as process,
+        Delivery(directory=delivery.directory, uri=slow.uri).start(ref, before=TAKES_SIGINT) as process,
     ):
         wait_until(lambda: partial_size(delivery.store) > 0)
         process.send_signal(number)

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 
 from testbed.engines import children_of, command_of
-from testbed.processes import PATIENCE, Process
+from testbed.processes import PATIENCE, TAKES_SIGINT, Process
 from testbed.runtime_server import LIBRARIES
 
 Run = Callable[..., Any]
@@ -444,7 +444,8 @@ def test_interrupt_ends_all_processes_with_one_line_and_leaves_no_part_of_a_file
     for name in ("a", "b", "c", "d"):
         write_csv(tmp_path / f"in/{name}.csv", 40_000)
     arguments = ["--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/out/", *options]
-    process = started(arguments, tmp_path / "log")
+    command = [*TAKES_SIGINT, *PROGRAM, *arguments, "--chunk-rows", "1"]
+    process = Process.start(command, log=tmp_path / "log", env=os.environ)
     while not list((tmp_path / "out").glob(".*.partial")):
         assert process.popen.poll() is None, process.tail()
         time.sleep(0.02)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,6 +15,8 @@ from model_lifecycle.commands.options import FORMAT, read_promotion_file
 from model_lifecycle.commands.workflow import problems_of_jobs
 from model_lifecycle.errors import InvalidError
 from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
+
+MISSING: Final = 1  # code of `git rev-parse --verify --quiet` if there is no such commit; that of any fault is 128
 
 
 @click.command()
@@ -57,8 +60,10 @@ def file_at_commit(ref: str, file: Path) -> PromotionFile:
         found = subprocess.run(commit, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except FileNotFoundError:
         raise InvalidError("--base needs git, which is not installed here") from None
-    if found.stderr.strip():  # such as a repository of another user, which git does not read in a container
-        raise InvalidError(f"git does not read the repository of {file}: {printable(found.stderr.splitlines()[0])}")
+    if found.returncode > MISSING:  # such as a repository of another user, which git does not read in a container
+        lines = found.stderr.splitlines() or [""]  # of GIT_TRACE and warnings too
+        said = next((line for line in lines if line.startswith("fatal:")), lines[0])
+        raise InvalidError(f"git does not read the repository of {file}: {printable(said)}")
     if found.returncode:
         raise InvalidError(f"{ref} is no commit of the repository of {file}; in a CI job, check out with its history")
     show = ["git", "-C", str(file.parent), "show", f"{found.stdout.strip()}:./{file.name}"]

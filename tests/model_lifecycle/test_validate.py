@@ -276,6 +276,15 @@ def test_base_that_git_does_not_read_is_reported(repository: Path, variables: di
     assert sentence in done.stderr
 
 
+def test_what_git_says_beside_its_answer_is_no_refusal(repository: Path) -> None:
+    """GIT_TRACE writes to standard error, as a warning about an unreadable configuration does."""
+    read = run("validate", repository, "--base", "main", env=os.environ | {"GIT_TRACE": "1"})
+    missing = run("validate", repository, "--base", "nowhere", env=os.environ | {"GIT_TRACE": "1"})
+
+    assert (read.returncode, missing.returncode) == (0, 3)
+    assert "nowhere is no commit of the repository" in missing.stderr
+
+
 def test_file_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     done = run("validate", tmp_path / "none.json")
 

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from contextlib import suppress
 
 
 def end_interrupted() -> int:
@@ -10,8 +11,9 @@ def end_interrupted() -> int:
     Return the exit code for the first process of a container, which SIGINT does not end.
     """
     if sys.stderr:
-        sys.stderr.write("interrupted\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # a reader that Ctrl-C has ended, too
+            sys.stderr.write("interrupted\n")
+            sys.stderr.flush()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.raise_signal(signal.SIGINT)
     return 128 + signal.SIGINT

@@ -106,6 +106,20 @@ def test_inject_changes_the_pod_of_a_cron_job(pod: dict[str, Any], tmp_path: Pat
     assert job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["initContainers"]
 
 
+@pytest.mark.parametrize("metadata", [{}, {"metadata": None}], ids=["none", "null"])
+def test_pod_template_without_metadata_is_no_malformed_pod(
+    metadata: dict[str, Any], pod: dict[str, Any], tmp_path: Path
+) -> None:
+    """As in the first example of Kubernetes' own page about CronJobs. Without a label, it is no model API."""
+    file, job = tmp_path / "job.yaml", deployment_of(pod) | {"kind": "Job"}
+    job["spec"]["template"] = {"spec": job["spec"]["template"]["spec"]} | metadata
+    file.write_text(yaml.safe_dump(job))
+    done = run("inject", "-f", file)
+
+    assert yaml.safe_load(done.stdout) == job
+    assert "Job domino-compute/model: unchanged (not_model_api, B7): label the pod" in done.stderr
+
+
 def test_inject_keeps_every_object_of_a_file_in_its_order(pod: dict[str, Any], tmp_path: Path) -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
     config = {

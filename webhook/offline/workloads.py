@@ -62,7 +62,8 @@ def workload_of(content: Mapping[str, Any], *, namespace: str) -> Workload | Non
         kind=kind,
         name=str(metadata.get("name") or f"{metadata.get('generateName', '')}..."),
         namespace=str(metadata.get("namespace") or namespace),
-        pod=pod,
+        # A template may have no metadata, as those of many Jobs; the pod that is made of it has some.
+        pod=pod | {"metadata": {}} if path and pod.get("metadata") is None else pod,
         pointer="".join(f"/{key}" for key in path),
     )
 

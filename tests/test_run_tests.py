@@ -182,3 +182,11 @@ def test_folder_of_full_tests_may_be_empty(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no tests ran" in done.stdout.splitlines()[-1]
+
+
+def test_full_tests_can_be_collected_and_have_their_fixtures() -> None:
+    """A name that `tests/full` has from another folder, and that is gone, shows here and not before a release."""
+    command = [sys.executable, "-m", "pytest", "-qq", "-n0", "-p", "no:cacheprovider", "--setup-plan", "tests/full"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+
+    assert done.returncode == 0, done.stdout[-5000:]

@@ -19,7 +19,7 @@ from testbed.delivery import Delivery
 from testbed.gate import API, ask
 from testbed.pages import HOW_TO, ROOT, Shell, blocks
 from testbed.registered import files_below
-from tests.cluster.conftest import installed, quiet, wine  # noqa: F401  fixtures
+from tests.cluster.conftest import installed, quickstart, quiet, wine  # noqa: F401  fixtures
 from tests.cluster.test_gate import ADDRESS, GATE, Gated, basic, gated, moved  # noqa: F401  a fixture
 from tests.upgrades.conftest import PROXY, Registered
 

@@ -31,7 +31,7 @@ from testbed.mlflow_server import MODULES, client_environment
 from testbed.processes import json_lines
 from testbed.registered import files_below
 from testbed.tcp_proxy import tcp_proxy
-from tests.cluster.conftest import installed  # noqa: F401  a fixture
+from tests.cluster.conftest import installed, quickstart  # noqa: F401  fixtures
 from tests.cluster.test_gate import GATE, address_of, audit_folder, basic, moved, volume, write_people
 from tests.full.test_upgrade import FORMER_TAG, load_former, overlay, tag_of
 from tests.tracking_gate.conftest import READER

@@ -10,7 +10,7 @@ from model_contract.names import MODEL_VOLUME
 from testbed.cluster.image_volumes import packaged_model
 from testbed.cluster.kube import Kube
 from testbed.cluster.workloads import COMPUTE, literals, model_deployment, settings
-from tests.cluster.conftest import installed, kube, quiet, wine  # noqa: F401  fixtures
+from tests.cluster.conftest import installed, quickstart, quiet, wine  # noqa: F401  fixtures
 from tests.cluster.test_model_pods import pods_of
 
 PODS = 50

@@ -17,7 +17,7 @@ from testbed.cluster.kube import Kube, load_image
 from testbed.cluster.load import Outcome, pods_at
 from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_deployment, model_pod
 from testbed.former_version import ROOT, Version, former_version, this_version
-from tests.cluster.conftest import installed, wine  # noqa: F401  fixtures
+from tests.cluster.conftest import installed, quickstart, wine  # noqa: F401  fixtures
 from webhook.certificates.cluster import ClusterObjects
 from webhook.certificates.state import read_state
 

@@ -22,12 +22,25 @@ ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs" / "how-to" / "install-with-helm.md"
 QUICKSTART = MANIFESTS / "overlays" / "quickstart"
 RATE = 20  # pods a second
+OURS = "app.kubernetes.io/part-of=mlflow-model-api"
 OBJECTS = "all,configmap,secret,serviceaccount,role,rolebinding,networkpolicy,pdb"
+CLUSTER_OBJECTS = (
+    "mutatingwebhookconfiguration,validatingadmissionpolicy,validatingadmissionpolicybinding,clusterrole,"
+    "clusterrolebinding"
+)
+
+
+def nothing_installed(kube: Kube) -> None:
+    """Remove what other tests have left: Helm takes over no object that it has not made."""
+    for namespace in (PLATFORM, COMPUTE, MLFLOW):
+        kube("delete", "namespace", namespace, "--ignore-not-found", "--wait=true")
+    kube("delete", CLUSTER_OBJECTS, "-l", OURS)
 
 
 @pytest.fixture(scope="module")
 def walk(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Walk"]:
     """The cluster with an MLflow, and a folder in which an admin types commands."""
+    nothing_installed(kube)
     folder = tmp_path_factory.mktemp("walk")
     (folder / "bin").mkdir()
     (folder / "bin" / "helm").symlink_to(program())
@@ -36,8 +49,7 @@ def walk(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Walk
         (folder / name).symlink_to(ROOT / name)
     kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": MLFLOW}})
     yield Walk(kube=kube, folder=folder)
-    for namespace in (PLATFORM, COMPUTE, MLFLOW):
-        kube("delete", "namespace", namespace, "--ignore-not-found", "--wait=true")
+    nothing_installed(kube)
 
 
 class Walk:
@@ -105,9 +117,8 @@ def test_commands_of_the_page_install_upgrade_and_uninstall(walk: Walk) -> None:
 
     walk.type(*blocks("Uninstall"))
     kube("-n", PLATFORM, "wait", "--for=delete", "pod", "--all", "--timeout=120s")  # Helm waits for their Deployment
-    left = kube("-n", PLATFORM, "get", OBJECTS, "-l", "app.kubernetes.io/part-of=mlflow-model-api", "-o", "name")
-    cluster = "mutatingwebhookconfiguration,validatingadmissionpolicy,clusterrole,clusterrolebinding"
-    assert left + kube("get", cluster, "-l", "app.kubernetes.io/part-of=mlflow-model-api", "-o", "name") == ""
+    left = kube("-n", PLATFORM, "get", OBJECTS, "-l", OURS, "-o", "name")
+    assert left + kube("get", CLUSTER_OBJECTS, "-l", OURS, "-o", "name") == ""
 
 
 def test_way_from_kustomize_to_helm_and_back_drops_no_pod(walk: Walk) -> None:

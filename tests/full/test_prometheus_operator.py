@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import MLFLOW
+from testbed.cluster.workloads import MLFLOW, scale_webhook
 from testbed.controllers.prometheus import NAMESPACE, SERVICE, install_operator
 from testbed.prometheus_server import queries, rules, shortened_rule
 from tests.cluster.conftest import installed, quickstart, wine  # noqa: F401  fixtures
@@ -37,6 +37,7 @@ def objects(component: str) -> list[Json]:
 def monitored(gated: Gated) -> Iterator[Kube]:  # noqa: F811  the fixture
     """The cluster with webhook, gate, the operator, a Prometheus of it, and both components."""
     kube = gated.kube
+    scale_webhook(kube, PODS["model-api-webhook"])
     install_operator(kube)
     for component in MONITORED:
         kube.apply(*objects(component))

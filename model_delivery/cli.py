@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     os.umask(0o022)  # the model's container may have another user
     share_arena()
     try:
-        print(_run(options, os.environ if environ is None else environ))
+        _say(_run(options, os.environ if environ is None else environ))
     except (DeliveryError, ContractError) as error:
         return _report(error.exit_code, str(error), options.termination_log)
     except KeyboardInterrupt:  # the next run continues with what is there
@@ -48,6 +49,14 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     except Exception as error:  # noqa: BLE001  the edge: a bug is reported in one line, without a traceback
         return _report(ExitCode.UNEXPECTED, f"unexpected {type(error).__name__}: {error}", options.termination_log)
     return ExitCode.DONE
+
+
+def _say(text: str) -> None:
+    """Print the last line, unless its reader has gone, as that of `| head` has."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is written at the end
 
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> str:

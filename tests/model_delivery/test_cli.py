@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -70,6 +71,16 @@ def test_a_size_that_is_none_is_refused(nowhere: Delivery, size: str) -> None:
 )
 def test_wrong_usage_ends_with_its_own_code(nowhere: Delivery, options: list[str]) -> None:
     assert nowhere.fetch(None, *options).code == ExitCode.USAGE
+
+
+def test_a_reader_that_has_gone_is_no_fault(nowhere: Delivery) -> None:
+    command = [sys.executable, "-m", "model_delivery", "fetch", f"--store={nowhere.store}"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as output:
+        done = subprocess.run(command, env={}, stdout=output, stderr=subprocess.PIPE, check=False)
+
+    assert (done.returncode, done.stderr) == (ExitCode.DONE, b"")
 
 
 def test_a_termination_log_that_is_not_there_is_not_made(nowhere: Delivery) -> None:

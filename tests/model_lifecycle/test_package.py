@@ -13,6 +13,7 @@ import tarfile
 import time
 import tracemalloc
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ import pytest
 
 from model_contract.digest import model_digest
 from model_contract.exit_codes import ExitCode
+from model_contract.image_reference import ImageReference
 from model_contract.layout import MODEL_DIRECTORY
 from model_contract.model_ref import ModelRef
 from model_contract.names import TAG_DIGEST, TAG_IMAGE
@@ -35,6 +37,7 @@ from model_lifecycle.errors import PreconditionError as LifecyclePreconditionErr
 from model_lifecycle.packaging import image as image_module
 from model_lifecycle.packaging.image import digest_of, image_of
 from model_lifecycle.packaging.layers import Layer, LayerFile, grouped
+from model_lifecycle.packaging.login_file import Login, login_of, server_of
 from testbed.faults import answer, first, only
 from testbed.gate import API, ask
 from testbed.lifecycle import Done, Model, environment, run, start, write_file
@@ -325,6 +328,11 @@ def test_login_comes_from_the_files_and_variables_that_other_tools_use(
     helper = tmp_path / "docker-credential-testbed"
     helper.write_text(f'#!/bin/sh\necho \'{{"Username": "{USER}", "Secret": "{PASSWORD}"}}\'\n')
     helper.chmod(0o755)
+    others = {
+        "url": {f"https://{address}/v2/": {"auth": pair}},
+        "kaniko": {address: {"username": USER, "password": PASSWORD}},
+        "podman": {f"{address}/wine": {"auth": pair}, address: {"auth": "d3Jvbmc6d3Jvbmc="}},
+    }
     home = tmp_path / "home"
     home.mkdir()
     login_file(home / ".docker", {"auths": {address: {"auth": pair}}})
@@ -334,6 +342,7 @@ def test_login_comes_from_the_files_and_variables_that_other_tools_use(
         {"DOCKER_CONFIG": str(helped), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         {"HOME": str(home)},
         {"ORAS_USER": USER, "ORAS_PASS": PASSWORD},
+        *({"DOCKER_CONFIG": str(login_file(tmp_path / name, {"auths": auths}))} for name, auths in others.items()),
     ]
 
     ends = [package(model_3, model_3.version(), f"{address}/wine", **variables) for variables in ways]
@@ -347,12 +356,47 @@ def test_registry_that_wants_a_token_gets_one_for_the_login(model_3: Model, tmp_
         to = f"{registry.address}/models/wine"
         nobody = package(model_3, number, to)
         wrong = package(model_3, number, to, ORAS_USER=USER, ORAS_PASS="hunter2")
+        stale = package(model_3, number, to, DOCKER_CONFIG=azure(tmp_path / "stale", registry.address, "hunter2"))
         done = package(model_3, number, to, **login)
-        again = package(model_3, number, to, **login)
+        again = package(model_3, number, to, DOCKER_CONFIG=azure(tmp_path / "azure", registry.address, PASSWORD))
+        helped = package(model_3, number, to, **azure_helper(tmp_path, registry.address, PASSWORD))
 
-    assert [(one.code, "docker login" in one.err) for one in (nobody, wrong)] == [(4, True)] * 2, wrong.err
-    assert "hunter2" not in wrong.err
-    assert (done.code, again.out) == (0, done.out), done.err
+    assert [(one.code, "docker login" in one.err) for one in (nobody, wrong, stale)] == [(4, True)] * 3, wrong.err
+    assert "hunter2" not in wrong.err + stale.err
+    assert (done.code, again.out, helped.out) == (0, done.out, done.out), done.err + again.err + helped.err
+
+
+def azure(directory: Path, address: str, token: str) -> str:
+    """Write the login as `az acr login` does: a refresh token, and a user without a password."""
+    nobody = base64.b64encode(f"{uuid.UUID(int=0)}:".encode()).decode()
+    return str(login_file(directory, {"auths": {address: {"auth": nobody, "identitytoken": token}}}))
+
+
+def azure_helper(directory: Path, address: str, token: str) -> dict[str, str]:
+    helper = directory / "docker-credential-azure"
+    helper.write_text(f'#!/bin/sh\necho \'{{"Username": "<token>", "Secret": "{token}"}}\'\n')
+    helper.chmod(0o755)
+    written = login_file(directory / "helper", {"auths": {address: {}}, "credsStore": "azure"})
+    return {"DOCKER_CONFIG": str(written), "PATH": f"{directory}:{os.environ['PATH']}"}
+
+
+def test_docker_hub_has_its_server_and_its_login_under_other_names_than_its_images(tmp_path: Path) -> None:
+    wine = ImageReference.parse("docker.io/acme/wine")
+    found = [
+        login_of(wine, {"DOCKER_CONFIG": str(login_file(tmp_path / str(number), content))})
+        for number, content in enumerate(
+            [
+                {"auths": {"https://index.docker.io/v1/": {"auth": "eDp5"}}},
+                {"auths": {"docker.io": {"auth": "eDp5"}}},
+                {"auths": {"https://index.docker.io/v1/": {}}, "credsStore": "desktop"},
+                {"auths": {"quay.io": {"auth": "eDp5"}}},
+            ]
+        )
+    ]
+
+    assert server_of("docker.io") == "registry-1.docker.io"
+    assert found[:2] == [Login(basic="eDp5")] * 2
+    assert found[2:] == [Login(helper=("desktop", "https://index.docker.io/v1/")), Login()]
 
 
 def test_refused_login_ends_at_once_and_shows_no_secret(

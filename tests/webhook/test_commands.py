@@ -143,6 +143,18 @@ def test_inject_keeps_every_object_of_a_file_in_its_order(pod: dict[str, Any], t
     assert objects[2] == service
 
 
+def test_several_files_are_read_in_their_order(pod: dict[str, Any], tmp_path: Path) -> None:
+    job, service = tmp_path / "job.yaml", tmp_path / "service.yaml"
+    job.write_text(yaml.safe_dump(deployment_of(pod) | {"kind": "Job"}))
+    service.write_text("kind: Service\n")
+    injected = run("inject", "-f", job, "-f", service, "-f", "-", stdin=yaml.safe_dump(pod))
+    explained = run("explain", "--output=json", "-f", job, "-f", service, "-f", EXAMPLE)
+
+    assert [found["kind"] for found in yaml.safe_load_all(injected.stdout)] == ["Job", "Service", "Pod"]
+    assert [found["object"].partition(" ")[0] for found in json.loads(explained.stdout)] == ["Job", "Pod"]
+    assert run("diff").returncode == 2
+
+
 def test_diff_shows_what_is_added_and_nothing_else() -> None:
     done = run("diff", "-f", EXAMPLE)
     lines = done.stdout.splitlines()

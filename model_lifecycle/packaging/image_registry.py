@@ -1,4 +1,4 @@
-"""A registry of images, by the OCI distribution protocol. The only module that imports oras.
+"""A registry of images, by the OCI distribution protocol.
 
 oras asks credential helpers, and gets a registry's tokens. It cannot send what is not a
 file, reads a whole blob into memory, and tries for two minutes after a refused login; so requests are sent here.
@@ -15,7 +15,6 @@ from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import oras.auth
-import oras.auth.token
 import oras.logger
 import requests
 from requests.adapters import HTTPAdapter
@@ -34,12 +33,14 @@ from model_lifecycle.errors import (
 from model_lifecycle.http_client import cause_of_failure, error_of, peer_of, proxy_errors
 from model_lifecycle.packaging.image import MANIFEST_TYPE
 from model_lifecycle.packaging.login_file import Login, login_of, server_of
+from model_lifecycle.packaging.refresh_token import RefreshTokenAuth
 
 USER: Final = "ORAS_USER"
 PASSWORD: Final = "ORAS_PASS"
 # Seconds to connect and to take a piece of a body, and to answer: a store behind a registry moves a whole layer.
 TIMEOUTS: Final = (30.0, 300.0)
 SUCCESS: Final = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED}
+MOVED: Final = {HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT}
 TRIES: Final = 3
 PAUSE: Final = 1.0  # seconds before the second try; twice as many before the third
 REFRESH_TOKEN: Final = "<token>"  # the user that a credential helper tells if the password is a refresh token
@@ -106,10 +107,18 @@ class ImageRegistry:
         start = self._url("blobs/uploads/")
         begun = self._send("POST", start)
         self._check(begun)
-        location = urljoin(start, begun.headers.get("Location", ""))
+        location = self._elsewhere(begun)
         separator = "&" if urlsplit(location).query else "?"
         target = f"{location}{separator}{urlencode({'digest': digest})}"
-        self._check(self._send("PUT", target, BINARY, body, size))
+        answer = self._send("PUT", target, BINARY, body, size)
+        if answer.status_code in MOVED:
+            answer = self._request("PUT", self._elsewhere(answer), BINARY, body, size)  # without the login
+        self._check(answer)
+
+    def _elsewhere(self, answer: requests.Response) -> str:
+        """Return the address that the answer names. A registry behind a proxy may not know that clients use TLS."""
+        found = urljoin(answer.url, answer.headers.get("Location", ""))
+        return found.replace("http://", "https://", 1) if self._scheme == "https" else found
 
     def _ping(self) -> tuple[str, requests.Response]:
         """Return the scheme that the registry speaks, and its answer. Only this machine's may be without TLS."""
@@ -137,7 +146,7 @@ class ImageRegistry:
         auth = oras.auth.get_auth_backend(kind, self._session, self._scheme == "http", tls_verify=self._verify)
         login = self._login(auth)
         if login.refresh_token and kind == "token":
-            return _RefreshTokenAuth(login.refresh_token, self._session, self._verify)
+            return RefreshTokenAuth(login.refresh_token, self._session, self._verify)
         if login.basic:
             auth._basic_auth = login.basic
         elif kind == "basic":
@@ -192,7 +201,7 @@ class ImageRegistry:
         data: Any = _SizedBody(body, size) if body else None
         try:
             answer = self._session.request(
-                method, url, headers=dict(headers), data=data, verify=self._verify, allow_redirects=method == "HEAD"
+                method, url, headers=dict(headers), data=data, verify=self._verify, allow_redirects=body is None
             )
         except requests.exceptions.RequestException as error:
             raise self._failure(error, self._scheme) from error
@@ -240,24 +249,6 @@ class _SizedBody:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._body())
-
-
-class _RefreshTokenAuth(oras.auth.token.TokenAuth):  # type: ignore[misc]  # oras has no types
-    """Gets a registry's tokens for a refresh token, as `az acr login` leaves one.
-
-    https://distribution.github.io/distribution/spec/auth/oauth/
-    """
-
-    def __init__(self, refresh_token: str, session: requests.Session, verify: str | bool) -> None:
-        super().__init__()
-        self._basic_auth = ""  # without this, a token without rights is asked for first
-        self._refresh_token, self._session, self._verify = refresh_token, session, verify
-
-    def request_token(self, h: Any) -> Any:
-        form = {"grant_type": "refresh_token", "refresh_token": self._refresh_token, "client_id": "model-api"}
-        asked = {name: value for name, value in (("service", h.service), ("scope", h.scope)) if value}
-        answer = self._session.post(h.realm, data=form | asked, verify=self._verify)
-        return answer.json().get("access_token") if answer.ok else None
 
 
 class _BoundedAdapter(HTTPAdapter):

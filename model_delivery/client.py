@@ -56,13 +56,18 @@ class Client:
         tls: ssl.SSLContext | None,
         name: str = "MLflow",
         setting: str = TRACKING_URI,
+        stores_coded: bool = False,
     ) -> None:
-        """`tls` is None for http; `name` and `setting` are those of the server, for messages."""
+        """`tls` is None for http; `name` and `setting` are those of the server, for messages.
+
+        `stores_coded`: a file may be stored with a content coding, and is sent as it is stored.
+        """
         self._uri = uri
         self._credential = credential
         self._proxy = proxy
         self._deadline = deadline
         self._tls = tls
+        self._stores_coded = stores_coded
         self._peer = Peer(
             name=name,
             uri=str(uri),
@@ -110,7 +115,8 @@ class Client:
                     f"{what}: an HTML page came instead of the file, as a login or a captive portal sends it; "
                     f"check that {self._peer.name} itself is at {self._uri}"
                 )
-            if answer.headers.get("Content-Encoding", "identity") != "identity":
+            coding = answer.headers.get("Content-Encoding", "identity").lower()
+            if coding not in {"", "identity"} and not self._stores_coded:
                 raise InvalidInputError(
                     f"{what}: the answer is compressed, which was not requested; check the proxies before"
                     f" {self._peer.name}"

@@ -14,7 +14,7 @@ from model_contract.names import MODEL_OWNER, RUN_ID
 from model_delivery.deadline import Deadline
 from model_delivery.file_checks import readable_manifest
 from model_delivery.manifest import Manifest
-from model_delivery.store import partial_model, remove, sync_directory
+from model_delivery.store import partial_model, remove, remove_leftover, sync_directory
 
 MARK: Final = "not-promoted-since"  # a file beside the manifest, which no pod mounts
 REMOVED: Final = f"{PARTIAL_PREFIX}removed-"
@@ -83,7 +83,7 @@ def stored_models(store: Path) -> Iterator[StoredModel]:
 def remove_unfinished(store: Path) -> None:
     """Delete the files of removals that were interrupted."""
     for path in store.glob(f"{REMOVED}*"):
-        remove(path)
+        remove_leftover(path)
 
 
 def _directories(parent: Path, variable: str) -> Iterator[Path]:

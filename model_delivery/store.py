@@ -57,11 +57,13 @@ def partial_model(store: Path, model: str, deadline: Deadline) -> Iterator[Parti
 
     If the store has locks, the runs of one model use one directory in turn, so that a later run continues after a
     killed one, or finds the model. If it has none, each run has a directory of its own, and the last one to end wins.
+    So has a run as another user than the killed one, whose files it may not change.
     """
     name = PARTIAL_PREFIX + hashlib.sha256(model.encode()).hexdigest()[:16]
     with _locked(store / f"{name}.lock", deadline) as alone:
         _remove_leftovers(store, keep=name)
-        yield PartialModel(directory=store / (name if alone else f"{name}-{secrets.token_hex(4)}"))
+        ours = alone and _may_write(store / name)
+        yield PartialModel(directory=store / (name if ours else f"{name}-{secrets.token_hex(4)}"))
 
 
 def publish(partial: PartialModel, destination: Path, manifest: Manifest) -> None:
@@ -85,6 +87,14 @@ def write_manifest(run: Path, manifest: Manifest) -> None:
         output.flush()
         os.fsync(output.fileno())
     new.rename(run / MANIFEST)
+
+
+def remove_leftover(path: Path) -> None:
+    """Remove what another run has left. The files of another user may have to stay, which keeps no model out."""
+    try:
+        remove(path)
+    except OSError as error:
+        log("what another run has left cannot be removed", place=path, reason=error.strerror)
 
 
 def remove(path: Path) -> None:
@@ -137,7 +147,7 @@ def _locked(path: Path, deadline: Deadline) -> Iterator[bool]:
     waited = False
     while True:
         state = None
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _opened(path)
         try:
             state = _try_lock(descriptor, path)
             if state is not None:
@@ -151,6 +161,23 @@ def _locked(path: Path, deadline: Deadline) -> Iterator[bool]:
             log("waiting for another run that fetches the same model")
             waited = True
         deadline.pause(LOCK_POLL)
+
+
+def _opened(path: Path) -> int:
+    """Return a descriptor of the file, which is made if it is missing; for reading if another user's run has left it.
+
+    Locks of NFS need one for writing.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except PermissionError:
+        if not path.exists():
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _may_write(directory: Path) -> bool:
+    return not directory.exists() or os.access(directory, os.W_OK | os.X_OK)
 
 
 def _try_lock(descriptor: int, path: Path) -> bool | None:
@@ -178,7 +205,7 @@ def _remove_leftovers(store: Path, *, keep: str) -> None:
     for path in store.glob(f"{PARTIAL_PREFIX}*"):
         with suppress(FileNotFoundError):
             if path.name not in in_use and _changed(path) < oldest:
-                remove(path)
+                remove_leftover(path)
 
 
 def _changed(path: Path) -> float:

@@ -147,6 +147,12 @@ INIT_CONTAINERS: Final[list[Any]] = [
     {"name": "istio-init", "image": "istio", "env": GIVEN},
     {"name": "linkerd-init", "image": "linkerd"},
     {"name": "istio-proxy", "image": "istio", "restartPolicy": "Always", "securityContext": {"runAsUser": 1337}},
+    {
+        "name": "linkerd-proxy",
+        "image": "linkerd",
+        "restartPolicy": "Always",
+        "resources": {"requests": {"cpu": "970m", "memory": "1000Mi"}},
+    },
     {"name": "istio-validation", "image": "istio"},
     {"name": "linkerd-network-validator", "image": "linkerd", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}},
     {"name": "mlflow-init", "image": "domsed", "volumeMounts": [{"name": "domsed", "mountPath": "/download"}]},

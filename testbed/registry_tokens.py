@@ -69,6 +69,18 @@ def token_server(user: str, password: str) -> Iterator[TokenServer]:
             scopes = parse_qs(urlsplit(self.path).query).get("scope", [])
             send_json(self, 200, {"token": found.token(scopes)})
 
+        def do_POST(self) -> None:
+            """Give a token for the password as a refresh token, as Azure's registry does."""
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            if (form["grant_type"], form["refresh_token"], form["service"]) != (
+                ["refresh_token"],
+                [password],
+                [SERVICE],
+            ):
+                send_json(self, 401, {"errors": [{"code": "UNAUTHORIZED"}]})
+                return
+            send_json(self, 200, {"access_token": found.token(form.get("scope", []))})
+
         def log_message(self, *_: Any) -> None: ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

@@ -27,6 +27,7 @@ PUBLIC = {
     "docs.github.com",
     "github.com",
     "gitlab.com",
+    "index.docker.io",  # in the name under which every Docker keeps the login of Docker Hub
     "json-schema.org",
     "kserve.github.io",
     "kubernetes.default.svc",  # the API server of every cluster

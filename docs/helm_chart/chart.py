@@ -128,7 +128,7 @@ def config_map_template(source: Source, config_map: Json) -> str:
     if name in SETTINGS:
         lines.append(f'  {{{{- include "mlflow-model-api.settings" (list . "{SETTINGS[name]}") | nindent 2 }}}}')
     for key in config_map.get("data", {}):
-        own_file = f'index .Values.{value_of(source.name)}.files "{key}"'
+        own_file = f'index (.Values.{value_of(source.name)}.files | default dict) "{key}"'
         lines += [
             f"  {key}: |",
             f'    {{{{- {own_file} | default (.Files.Get "files/{source.name}/{key}") | nindent 4 }}}}',

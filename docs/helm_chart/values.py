@@ -237,4 +237,11 @@ def schema_of_group(declared: Mapping[str, Value]) -> Json:
         name: {"description": value.meaning, **(schema_of_group(value.values) if value.values else value.schema)}
         for name, value in declared.items()
     }
-    return {"type": "object", "additionalProperties": False, "properties": properties}
+    found = {"type": "object", "additionalProperties": False, "properties": properties}
+    # A key without a value takes the default away: without these the templates fail, or make objects elsewhere.
+    needed = [
+        name
+        for name, value in declared.items()
+        if (value.values and value.default is None) or value.schema is NAMESPACE
+    ]
+    return found | ({"required": needed} if needed else {})

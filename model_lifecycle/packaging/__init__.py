@@ -1,5 +1,6 @@
 """A version's files as an image of a registry, which Kubernetes mounts as a volume.
 
 `layers` writes files as tar archives, `image` makes an image of them, `image_registry` sends it to a registry with a
-login of `login_file`, `sequence` does all of it for a version. Of these, only `image_registry` imports oras.
+login of `login_file`, and `sequence` does all of it for a version. Only `image_registry` and `refresh_token` import
+oras; the latter gets tokens for a login by `az acr login`.
 """

@@ -1,12 +1,13 @@
-"""A registry of images, by the OCI distribution protocol. The only module that imports oras.
+"""A registry of images, by the OCI distribution protocol.
 
-oras finds the credentials, those of a credential helper too, and gets a registry's tokens. It cannot send what is not a
+oras asks credential helpers, and gets a registry's tokens. It cannot send what is not a
 file, reads a whole blob into memory, and tries for two minutes after a refused login; so requests are sent here.
 """
 
 import logging
 import re
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -14,7 +15,6 @@ from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import oras.auth
-import oras.container
 import oras.logger
 import requests
 from requests.adapters import HTTPAdapter
@@ -32,15 +32,18 @@ from model_lifecycle.errors import (
 )
 from model_lifecycle.http_client import cause_of_failure, error_of, peer_of, proxy_errors
 from model_lifecycle.packaging.image import MANIFEST_TYPE
-from model_lifecycle.packaging.login_file import login_file
+from model_lifecycle.packaging.login_file import Login, login_of, server_of
+from model_lifecycle.packaging.refresh_token import RefreshTokenAuth
 
 USER: Final = "ORAS_USER"
 PASSWORD: Final = "ORAS_PASS"
 # Seconds to connect and to take a piece of a body, and to answer: a store behind a registry moves a whole layer.
 TIMEOUTS: Final = (30.0, 300.0)
 SUCCESS: Final = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED}
+MOVED: Final = {HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT}
 TRIES: Final = 3
 PAUSE: Final = 1.0  # seconds before the second try; twice as many before the third
+REFRESH_TOKEN: Final = "<token>"  # the user that a credential helper tells if the password is a refresh token
 BINARY: Final = {"Content-Type": "application/octet-stream"}
 ERROR_CODE: Final = re.compile(r"[A-Z_]{1,40}")
 
@@ -54,7 +57,7 @@ class ImageRegistry:
     def __init__(self, reference: ImageReference, environ: Mapping[str, str]) -> None:
         oras.logger.logger.set_level(logging.CRITICAL)  # it prints what credential helpers say
         self._reference = reference
-        self._container = oras.container.Container(reference.name)
+        self._server = server_of(reference.registry)
         self._verify = environ.get(CA_FILE) or environ.get(CA_DIRECTORY) or True
         self._environ = environ
         with proxy_errors():
@@ -75,7 +78,7 @@ class ImageRegistry:
 
     def digest_of(self, reference: str) -> str | None:
         """Return the digest of the image with this tag or digest; None if there is none."""
-        url = self._url(self._container.manifest_url(reference))
+        url = self._url(f"manifests/{reference}")
         answer = _tried(lambda: self._send("HEAD", url, {"Accept": MANIFEST_TYPE}))
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
@@ -84,7 +87,7 @@ class ImageRegistry:
 
     def put_blob(self, digest: str, size: int, body: Body) -> bool:
         """Send a blob, unless the repository has it: then return False."""
-        url = self._url(self._container.get_blob_url(digest))
+        url = self._url(f"blobs/{digest}")
         answer = _tried(lambda: self._send("HEAD", url))
         if answer.status_code == HTTPStatus.OK:
             return False
@@ -95,23 +98,31 @@ class ImageRegistry:
 
     def put_manifest(self, content: bytes, tag: str) -> None:
         """Write the manifest of an image under a tag and its digest, after its blobs."""
-        url = self._url(self._container.manifest_url(tag))
+        url = self._url(f"manifests/{tag}")
         self._check(
             _tried(lambda: self._send("PUT", url, {"Content-Type": MANIFEST_TYPE}, lambda: [content], len(content)))
         )
 
     def _upload(self, digest: str, size: int, body: Body) -> None:
-        start = self._url(self._container.upload_blob_url())
+        start = self._url("blobs/uploads/")
         begun = self._send("POST", start)
         self._check(begun)
-        location = urljoin(start, begun.headers.get("Location", ""))
+        location = self._elsewhere(begun)
         separator = "&" if urlsplit(location).query else "?"
         target = f"{location}{separator}{urlencode({'digest': digest})}"
-        self._check(self._send("PUT", target, BINARY, body, size))
+        answer = self._send("PUT", target, BINARY, body, size)
+        if answer.status_code in MOVED:
+            answer = self._request("PUT", self._elsewhere(answer), BINARY, body, size)  # without the login
+        self._check(answer)
+
+    def _elsewhere(self, answer: requests.Response) -> str:
+        """Return the address that the answer names. A registry behind a proxy may not know that clients use TLS."""
+        found = urljoin(answer.url, answer.headers.get("Location", ""))
+        return found.replace("http://", "https://", 1) if self._scheme == "https" else found
 
     def _ping(self) -> tuple[str, requests.Response]:
         """Return the scheme that the registry speaks, and its answer. Only this machine's may be without TLS."""
-        host = self._reference.registry
+        host = self._server
         try:
             return "https", self._session.get(f"https://{host}/v2/", verify=self._verify)
         except requests.exceptions.SSLError as error:
@@ -133,16 +144,30 @@ class ImageRegistry:
     def _authentication(self, challenge: str) -> Any:
         kind = "basic" if challenge.lower().startswith("basic") else "token"
         auth = oras.auth.get_auth_backend(kind, self._session, self._scheme == "http", tls_verify=self._verify)
-        user, password = self._environ.get(USER), self._environ.get(PASSWORD)
-        if user and password:
-            auth.set_basic_auth(user, password)
-        else:
-            # oras also reads ~/.docker/config.json, whichever file is named, and takes the value of either.
-            auth._auth_config = login_file(self._environ)
-            auth.load_configs(self._container)
-        if kind == "basic" and not hasattr(auth, "_basic_auth"):
+        login = self._login(auth)
+        if login.refresh_token and kind == "token":
+            return RefreshTokenAuth(login.refresh_token, self._session, self._verify)
+        if login.basic:
+            auth._basic_auth = login.basic
+        elif kind == "basic":
             raise self._refused()
         return auth
+
+    def _login(self, auth: oras.auth.base.AuthBackend) -> Login:
+        user, password = self._environ.get(USER), self._environ.get(PASSWORD)
+        if user and password:
+            return Login(basic=b64encode(f"{user}:{password}".encode()).decode())
+        # Not by oras: it also reads ~/.docker/config.json, whichever file is named, and no login of Docker Hub.
+        login = login_of(self._reference, self._environ)
+        if not login.helper:
+            return login
+        helper, name = login.helper
+        try:
+            told = auth._get_auth_from_creds_store(helper, name)
+            user, _, password = b64decode(told or "").decode().partition(":")
+        except (OSError, ValueError, LookupError, TypeError):
+            raise InvalidError(f"docker-credential-{helper} cannot be asked for the login of {name}") from None
+        return Login(refresh_token=password) if user == REFRESH_TOKEN else Login(basic=told)
 
     def _send(
         self,
@@ -153,7 +178,7 @@ class ImageRegistry:
         size: int = 0,
     ) -> requests.Response:
         """Send a request, and again if the registry wants a login or a new token. Raises UnavailableError."""
-        own = urlsplit(url).netloc == self._reference.registry  # a registry may send uploads to another host
+        own = urlsplit(url).netloc == self._server  # a registry may send uploads to another host
         sent = {**(headers or {}), **(self._auth.get_auth_header() if own else {})}
         answer = self._request(method, url, sent, body, size)
         if answer.status_code != HTTPStatus.UNAUTHORIZED or not own:
@@ -176,7 +201,7 @@ class ImageRegistry:
         data: Any = _SizedBody(body, size) if body else None
         try:
             answer = self._session.request(
-                method, url, headers=dict(headers), data=data, verify=self._verify, allow_redirects=method == "HEAD"
+                method, url, headers=dict(headers), data=data, verify=self._verify, allow_redirects=body is None
             )
         except requests.exceptions.RequestException as error:
             raise self._failure(error, self._scheme) from error
@@ -206,11 +231,11 @@ class ImageRegistry:
         )
 
     def _failure(self, error: requests.exceptions.RequestException, scheme: str) -> LifecycleError:
-        peer = peer_of("the registry", f"{scheme}://{self._reference.registry}", "--to")
+        peer = peer_of("the registry", f"{scheme}://{self._server}", "--to")
         return error_of(cause_of_failure(error, peer))
 
     def _url(self, path: str) -> str:
-        return f"{self._scheme}://{path}"
+        return f"{self._scheme}://{self._server}/v2/{self._reference.repository}/{path}"
 
 
 class _SizedBody:

@@ -136,6 +136,14 @@ def test_chart_makes_the_objects_of_components(components: list[str], tmp_path: 
     assert named(in_order(charted(values_of(components, settings)))) == named(in_order(kustomized(overlay)))
 
 
+def test_key_without_a_value_is_an_empty_one() -> None:
+    """As in a file of values in which everything below a key is commented out."""
+    parts = ("podLabels", "podAnnotations", "settings", "nodeSelector", "tolerations", "affinity")
+    empty = {"commonLabels": None, "webhook": dict.fromkeys(parts), "monitoring": {"enabled": True, "files": None}}
+
+    assert template(empty) == template({"monitoring": {"enabled": True}})
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -158,6 +166,8 @@ def test_chart_makes_the_objects_of_components(components: list[str], tmp_path: 
         ),
         ({"webhook": {"enabled": False}}, "nothing is enabled: set webhook.enabled, gate.enabled or kserve.enabled"),
         ({"webhok": {}}, "additional properties 'webhok' not allowed"),
+        ({"monitoring": None}, "missing property 'monitoring'"),
+        ({"namespaces": {"models": None}}, "at '/namespaces': missing property 'models'"),
         ({"webhook": {"replica": 3}}, "additional properties 'replica' not allowed"),
         (
             {"webhook": {"settings": {"MODEL_API_WEBHOOK_TRAKING_URI": "http://mlflow"}}},

@@ -133,6 +133,16 @@ def test_a_large_file_comes_from_the_store_without_our_token(tmp_path: Path, on_
     assert STEP_DOWN not in ended.output
 
 
+def test_a_file_that_mlflow_has_stored_with_a_content_coding_comes_from_the_store(tmp_path: Path, on_s3: OnS3) -> None:
+    """MLflow writes Content-Encoding: gzip for a file such as model.pkl.gz."""
+    ended, mlflow = fetch(tmp_path, on_s3, changed({"Content-Encoding": "gzip"}))
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert STEP_DOWN not in ended.output
+    assert not through_mlflow(mlflow)
+    assert arrived(tmp_path, on_s3.models.ref("big"))
+
+
 @pytest.mark.parametrize("hosts", ["", "other.example", "https://{authority}", "*.{authority}"])
 def test_a_host_that_is_not_allowed_gets_no_request(tmp_path: Path, on_s3: OnS3, hosts: str) -> None:
     wanted = hosts.format(authority=on_s3.host.removeprefix("http://"))

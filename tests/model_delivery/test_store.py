@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from model_contract.exit_codes import ExitCode
-from model_contract.layout import PARTIAL_PREFIX
+from model_contract.layout import PARTIAL_PREFIX, run_directory
 from model_contract.model_ref import ModelRef
 from model_delivery.deadline import Deadline, Limits
 from model_delivery.file_checks import digest_faults, file_entry, read_manifest
@@ -169,6 +169,27 @@ def test_only_old_parts_of_other_runs_are_removed(delivery: Delivery, mlflow_3: 
     delivery.fetch(mlflow_3.ref("plain"))
 
     assert delivery.partial() == [".partial-new"]
+
+
+def test_what_a_run_of_another_user_has_left_keeps_no_model_out(delivery: Delivery, mlflow_3: Registered) -> None:
+    ref = mlflow_3.ref("plain")
+    delivery.store.mkdir()
+    with partial_model(delivery.store, run_directory(ref.owner, ref.run_id), Deadline(Limits())) as killed:
+        lock = killed.directory.with_name(f"{killed.directory.name}.lock")
+    for path in (killed.directory, delivery.store / ".partial-old"):
+        path.mkdir()
+        (path / "artifacts").touch()
+        os.utime(path / "artifacts", (0, 0))
+        os.utime(path, (0, 0))
+        path.chmod(0o555)
+    lock.touch(0o444)
+    as_any_user = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else ["env"]
+    ended = delivery.fetch(ref, before=as_any_user)
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert "what another run has left cannot be removed" in ended.output
+    assert files_below(delivery.model(ref)) == mlflow_3.files("plain")
+    assert delivery.partial() == [killed.directory.name, ".partial-old"]
 
 
 def test_two_fetches_at_once_share_one_download(delivery: Delivery, mlflow_3: Registered) -> None:

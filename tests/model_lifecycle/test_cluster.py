@@ -17,10 +17,19 @@ users: [{name: there, user: {}}]
 """
 
 
+WITH_A_PLUGIN = CONFIG.replace(
+    "user: {}", "user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: no-such-plugin-of-the-testbed}}"
+)
+
+
 @pytest.mark.parametrize(
     ("config", "sentence"),
-    [(None, "no cluster: "), (CONFIG, "the cluster does not answer: ")],
-    ids=["no kubeconfig and no pod", "nobody at its address"],
+    [
+        (None, "no cluster: "),
+        (CONFIG, "the cluster does not answer: "),
+        (WITH_A_PLUGIN, "no cluster: the credential plugin no-such-plugin-of-the-testbed of the kubeconfig is not"),
+    ],
+    ids=["no kubeconfig and no pod", "nobody at its address", "no plugin"],
 )
 def test_cluster_that_does_not_answer_is_reported(
     config: str | None, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

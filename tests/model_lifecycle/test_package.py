@@ -8,11 +8,13 @@ import re
 import shlex
 import shutil
 import socket
+import ssl
 import subprocess
 import tarfile
 import time
 import tracemalloc
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +22,11 @@ from threading import Event
 from typing import Any
 
 import pytest
+import trustme
 
 from model_contract.digest import model_digest
 from model_contract.exit_codes import ExitCode
+from model_contract.image_reference import ImageReference
 from model_contract.layout import MODEL_DIRECTORY
 from model_contract.model_ref import ModelRef
 from model_contract.names import TAG_DIGEST, TAG_IMAGE
@@ -35,6 +39,7 @@ from model_lifecycle.errors import PreconditionError as LifecyclePreconditionErr
 from model_lifecycle.packaging import image as image_module
 from model_lifecycle.packaging.image import digest_of, image_of
 from model_lifecycle.packaging.layers import Layer, LayerFile, grouped
+from model_lifecycle.packaging.login_file import Login, login_of, server_of
 from testbed.faults import answer, first, only
 from testbed.gate import API, ask
 from testbed.lifecycle import Done, Model, environment, run, start, write_file
@@ -203,10 +208,22 @@ def hang_up(exchange: Exchange) -> bool:
     return True
 
 
+def posted(rule: Rule) -> Rule:
+    return lambda exchange: exchange.command == "POST" and rule(exchange)
+
+
+def moved(exchange: Exchange) -> bool:
+    """Send the client to the registry itself, as one does that keeps uploads on another host."""
+    exchange.send(307, b"", {"Location": f"{exchange.server.upstream}{exchange.path}"})
+    return True
+
+
 FAULTS: dict[str, Callable[[], Rule]] = {
     "503 before a layer": lambda: only("/uploads/", first(1, answer(503))),
     "a cut in a layer": lambda: only("/uploads/", put(first(1, hang_up))),
     "429 for the manifest": lambda: only("/manifests/", put(first(1, answer(429)))),
+    "an upload begins elsewhere": lambda: only("/uploads/", posted(moved)),
+    "an upload goes elsewhere": lambda: only("/uploads/", put(moved)),
 }
 
 
@@ -221,6 +238,21 @@ def test_fault_of_the_registry_that_passes_changes_nothing(
     digest = done.out.strip().partition("@")[2]
     assert done.code == 0, done.err
     assert digest_of(fetched(registry, f"passing/manifests/{digest}")) == digest
+
+
+def test_registry_that_does_not_know_of_the_tls_before_it_gets_no_plain_request(
+    model_3: Model, registry: ImageRegistry, tmp_path: Path
+) -> None:
+    """It names addresses of uploads with http://, as one does behind a proxy that sends no X-Forwarded-Proto."""
+    authority, file = trustme.CA(), tmp_path / "ca.crt"
+    authority.cert_pem.write_to_path(file)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with reverse_proxy(f"http://{registry.address}", tls=context, keep_host=True) as network:
+        to = f"{network.uri.removeprefix('https://')}/behind"
+        done = package(model_3, model_3.version(), to, SSL_CERT_FILE=str(file))
+
+    assert done.code == 0, done.err
 
 
 def test_registry_that_goes_away_and_a_kill_record_no_image_and_the_next_run_ends(
@@ -348,11 +380,64 @@ def test_registry_that_wants_a_token_gets_one_for_the_login(model_3: Model, tmp_
         nobody = package(model_3, number, to)
         wrong = package(model_3, number, to, ORAS_USER=USER, ORAS_PASS="hunter2")
         done = package(model_3, number, to, **login)
-        again = package(model_3, number, to, **login)
+        again = package(model_3, number, to, DOCKER_CONFIG=azure(tmp_path / "azure", registry.address, PASSWORD))
+        helped = package(model_3, number, to, **azure_helper(tmp_path, registry.address, PASSWORD))
 
     assert [(one.code, "docker login" in one.err) for one in (nobody, wrong)] == [(4, True)] * 2, wrong.err
     assert "hunter2" not in wrong.err
-    assert (done.code, again.out) == (0, done.out), done.err
+    assert (done.code, again.out, helped.out) == (0, done.out, done.out), done.err + again.err + helped.err
+
+
+def azure(directory: Path, address: str, token: str) -> str:
+    """Write the login as `az acr login` does: a refresh token, and a user without a password."""
+    nobody = base64.b64encode(f"{uuid.UUID(int=0)}:".encode()).decode()
+    return str(login_file(directory, {"auths": {address: {"auth": nobody, "identitytoken": token}}}))
+
+
+def azure_helper(directory: Path, address: str, token: str) -> dict[str, str]:
+    helper = directory / "docker-credential-azure"
+    helper.write_text(f'#!/bin/sh\necho \'{{"Username": "<token>", "Secret": "{token}"}}\'\n')
+    helper.chmod(0o755)
+    written = login_file(directory / "helper", {"auths": {address: {}}, "credsStore": "azure"})
+    return {"DOCKER_CONFIG": str(written), "PATH": f"{directory}:{os.environ['PATH']}"}
+
+
+HUB, OWN = "docker.io/acme/wine", "registry.example:5000/acme/wine"
+PAIR = {"auth": "eDp5"}  # x:y
+
+
+@pytest.mark.parametrize(
+    ("reference", "content", "login"),
+    [
+        (HUB, {"auths": {"https://index.docker.io/v1/": PAIR}}, Login(basic="eDp5")),
+        (HUB, {"auths": {"docker.io": PAIR}}, Login(basic="eDp5")),
+        (
+            HUB,
+            {"auths": {"https://index.docker.io/v1/": {}}, "credsStore": "desktop"},
+            Login(helper=("desktop", "https://index.docker.io/v1/")),
+        ),
+        (HUB, {"auths": {"quay.io": PAIR}}, Login()),
+        (OWN, {"auths": {"https://registry.example:5000/v2/": PAIR}}, Login(basic="eDp5")),
+        (OWN, {"auths": {"registry.example:5000": {"username": "x", "password": "y"}}}, Login(basic="eDp5")),
+        (OWN, {"auths": {"registry.example:5000": {"auth": "wrong"}, OWN: PAIR}}, Login(basic="eDp5")),
+        (OWN, {"auths": {"registry.example:5000/another": PAIR, "registry.example": PAIR}}, Login()),
+        (OWN, {"auths": {}, "credHelpers": {"registry.example:5000": "own"}, "credsStore": "desktop"}, "own"),
+        ("localhost:5000/wine", {"auths": {"127.0.0.1:5000": PAIR}}, Login(basic="eDp5")),
+    ],
+)
+def test_login_is_found_under_each_name_that_tools_write(
+    tmp_path: Path, reference: str, content: dict[str, Any], login: Login | str
+) -> None:
+    found = login_of(ImageReference.parse(reference), {"DOCKER_CONFIG": str(login_file(tmp_path / "docker", content))})
+
+    assert found == (Login(helper=(login, "registry.example:5000")) if isinstance(login, str) else login)
+
+
+def test_docker_hub_is_another_server_than_its_images_name() -> None:
+    assert [server_of(name) for name in ("docker.io", "registry.example")] == [
+        "registry-1.docker.io",
+        "registry.example",
+    ]
 
 
 def test_refused_login_ends_at_once_and_shows_no_secret(

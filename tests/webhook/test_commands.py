@@ -24,6 +24,11 @@ EXAMPLE = ROOT / "examples" / "model-api-pod.yaml"
 HEAVY = {"gunicorn", "flask", "lightkube", "cryptography", "rich"}
 
 
+ALIASES_OF_ALIASES = "kind: Pod\na0: &a0 [x, x]\n" + "".join(
+    f"a{number}: &a{number} [*a{number - 1}, *a{number - 1}]\n" for number in range(1, 64)
+)
+
+
 def run(
     *arguments: str | Path, stdin: str = "", variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -138,6 +143,18 @@ def test_inject_keeps_every_object_of_a_file_in_its_order(pod: dict[str, Any], t
     assert objects[2] == service
 
 
+def test_several_files_are_read_in_their_order(pod: dict[str, Any], tmp_path: Path) -> None:
+    job, service = tmp_path / "job.yaml", tmp_path / "service.yaml"
+    job.write_text(yaml.safe_dump(deployment_of(pod) | {"kind": "Job"}))
+    service.write_text("kind: Service\n")
+    injected = run("inject", "-f", job, "-f", service, "-f", "-", stdin=yaml.safe_dump(pod))
+    explained = run("explain", "--output=json", "-f", job, "-f", service, "-f", EXAMPLE)
+
+    assert [found["kind"] for found in yaml.safe_load_all(injected.stdout)] == ["Job", "Service", "Pod"]
+    assert [found["object"].partition(" ")[0] for found in json.loads(explained.stdout)] == ["Job", "Pod"]
+    assert run("diff").returncode == 2
+
+
 def test_diff_shows_what_is_added_and_nothing_else() -> None:
     done = run("diff", "-f", EXAMPLE)
     lines = done.stdout.splitlines()
@@ -193,6 +210,13 @@ def test_inject_prints_nothing_if_one_object_is_denied(pod: dict[str, Any], tmp_
             "kind: List\nitems: [{kind: [Pod]}]\n", "holds no pod, and nothing that makes pods", id="a kind in a list"
         ),
         pytest.param("kind: !!python/object:os.system {}\n", "could not determine a constructor", id="a Python object"),
+        pytest.param("kind: Pod\n? [a]\n: x\n", "pod.yaml:2:3: the key is no text", id="a list as key"),
+        pytest.param("kind: Pod\nnull: x\n", "the key None is no text", id="null as key"),
+        pytest.param("kind: Pod\nx: &x [*x]\n", "nested deeper than 100 levels", id="an alias of itself"),
+        pytest.param(f"kind: Pod\nx: {'[' * 120}{']' * 120}\n", "nested deeper than 100 levels", id="deep"),
+        pytest.param(ALIASES_OF_ALIASES, "its aliases repeat too much", id="aliases of aliases"),
+        pytest.param('kind: Pod\nx: "\\UFFFFFFFF"\n', "too large", id="no character"),
+        pytest.param('{"kind": "Pod", "kind": "Job"}\n', "the key kind comes twice", id="a key twice in JSON"),
     ],
 )
 def test_unreadable_file_is_named_with_its_fault(text: str, sentence: str, tmp_path: Path) -> None:
@@ -211,6 +235,41 @@ def test_file_that_powershell_wrote_is_read_as_kubectl_reads_it(encoding: str, t
     file.write_bytes("kind: ConfigMap\r\nmetadata: {name: x}\r\ndata: {name: Gewürztraminer}\r\n".encode(encoding))
 
     assert "name: Gewürztraminer" in run("inject", "-f", file).stdout
+
+
+def in_lines(pods: list[dict[str, Any]]) -> str:
+    return "".join(f"{json.dumps(pod)}\n" for pod in pods)
+
+
+def in_tabs(pods: list[dict[str, Any]]) -> str:
+    return "\n".join(json.dumps(pod, indent="\t") for pod in pods)
+
+
+def in_a_list_of_the_api(pods: list[dict[str, Any]]) -> str:
+    items = [{key: pod[key] for key in ("metadata", "spec")} for pod in pods]
+    return json.dumps({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+
+
+@pytest.mark.parametrize("written", [in_lines, in_tabs, in_a_list_of_the_api])
+def test_json_is_read_as_kubectl_reads_it(written: Callable[[list[dict[str, Any]]], str], pod: dict[str, Any]) -> None:
+    """As `jq --compact-output`, `jq --tab` and `kubectl get --raw` write it."""
+    done = run("inject", "-f", "-", stdin=written([pod, pod]))
+
+    assert list(yaml.safe_load_all(done.stdout)) == [apply_answer(pod, admit(review_of(pod), Settings()))] * 2
+
+
+def test_inject_changes_one_container_although_an_alias_gives_another_the_same_mounts(pod: dict[str, Any]) -> None:
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    pod["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    pod["spec"]["containers"][0]["volumeMounts"] = mounts
+    pod["spec"]["containers"].append({"name": "sidecar", "image": "sidecar", "volumeMounts": mounts})
+    pod["metadata"]["annotations"] = {1: "a number, as YAML takes a plain 1"}
+    text = yaml.safe_dump(pod)
+    assert "volumeMounts: *" in text
+    injected = yaml.safe_load(run("inject", "-f", "-", stdin=text).stdout)
+
+    assert [len(container["volumeMounts"]) for container in injected["spec"]["containers"]] == [2, 1]
+    assert injected["metadata"]["annotations"]["1"] == "a number, as YAML takes a plain 1"
 
 
 def test_a_file_that_is_not_there_says_so() -> None:
@@ -294,8 +353,11 @@ def test_explain_says_if_the_image_is_pinned(pod: dict[str, Any], tmp_path: Path
     assert explained["decision"]["image"] == {"reference": pinned, "pinned": True, "source": "annotation"}
 
 
-def test_explain_knows_the_labels_of_a_namespace_in_the_file(pod: dict[str, Any], tmp_path: Path) -> None:
-    namespace = {"kind": "Namespace", "metadata": {"name": "domino-compute", "labels": {}}}
+@pytest.mark.parametrize("labels", [{}, None, ["no labels"]], ids=str)
+def test_explain_knows_the_labels_of_a_namespace_in_the_file(
+    labels: object, pod: dict[str, Any], tmp_path: Path
+) -> None:
+    namespace = {"kind": "Namespace", "metadata": {"name": "domino-compute", "labels": labels}}
     file = tmp_path / "both.yaml"
     file.write_text(yaml.safe_dump_all([namespace, pod]))
     done = run("explain", "-f", file)

@@ -1,13 +1,14 @@
 """`explain`: the rules, the containers and the decision of each pod in a file, or of one object of the cluster."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from webhook.cli_errors import DocumentError
-from webhook.commands.options import CONTEXT, NAMESPACE, OUTPUT, SETTINGS, read_settings
+from webhook.commands.options import CONTEXT, FILES, NAMESPACE, OUTPUT, SETTINGS, read_settings
 from webhook.offline.explanation import explain as explain_workload
 from webhook.offline.input_files import read_objects
 from webhook.offline.workloads import members, namespace_labels, workload_of
@@ -15,14 +16,14 @@ from webhook.offline.workloads import members, namespace_labels, workload_of
 
 @click.command()
 @click.argument("workload", required=False, metavar="[KIND/NAME]")
-@click.option("-f", "--filename", metavar="FILE", help='Kubernetes objects in YAML or JSON; "-" is standard input.')
+@FILES
 @NAMESPACE
 @SETTINGS
 @CONTEXT
 @OUTPUT
 def explain(  # noqa: PLR0913, PLR0917  click hands over each option
     workload: str | None,
-    filename: str | None,
+    filenames: Sequence[str],
     namespace: str,
     settings_file: Path | None,
     context: str | None,
@@ -32,17 +33,17 @@ def explain(  # noqa: PLR0913, PLR0917  click hands over each option
 
     An object of the cluster is explained with the settings of the webhook there, unless --settings names others.
     """
-    if (workload is None) == (filename is None):
+    if (workload is None) == (not filenames):
         raise click.UsageError("name an object of the cluster, such as pod/x, or a file with -f")
     if workload:
         from webhook.commands.cluster import read_workload  # noqa: PLC0415  a file needs no Kubernetes client
 
         contents, settings = read_workload(workload, namespace, context)
     else:
-        contents, settings = read_file(filename or ""), None
+        contents, settings = [content for filename in filenames for content in read_file(filename)], None
     workloads = [found for content in contents if (found := workload_of(content, namespace=namespace))]
     if not workloads:
-        raise DocumentError(f"{filename} holds no pod, and nothing that makes pods")
+        raise DocumentError(f"{workload or ', '.join(filenames)} holds no pod, and nothing that makes pods")
     labels = namespace_labels(contents)
     if settings is None or settings_file:
         settings = read_settings(settings_file)

@@ -10,8 +10,13 @@ from model_contract.names import PLATFORM_NAMESPACE
 from webhook.offline.input_files import read_settings_file
 from webhook.settings import Settings
 
-FILE: Final = click.option(
-    "-f", "--filename", required=True, metavar="FILE", help='Kubernetes objects in YAML or JSON; "-" is standard input.'
+FILES: Final = click.option(
+    "-f",
+    "--filename",
+    "filenames",
+    multiple=True,
+    metavar="FILE",
+    help='Kubernetes objects in YAML or JSON; "-" is standard input. It may come again.',
 )
 SETTINGS: Final = click.option(
     "--settings",

@@ -50,7 +50,7 @@ def init_container(injection: Injection, placement: Placement) -> Json:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _mounts(injection),
     }
-    if resources := container_resources(injection.pod, injection.annotations, settings):
+    if resources := container_resources(injection.pod, placement.index, injection.annotations, settings):
         container["resources"] = resources
     return container
 

@@ -2,7 +2,8 @@
 
 The class counts init containers, unless `spec.resources` sets resources for the whole pod. A BestEffort pod gets none;
 a Guaranteed pod gets requests that equal limits, none above the sum of its containers; `spec.resources` is never
-exceeded. An annotation goes before the settings, up to the admin's maximum.
+exceeded, also not together with the native sidecars that run beside the init container: the API server refuses a pod
+whose containers request more. An annotation goes before the settings, up to the admin's maximum.
 """
 
 from collections.abc import Iterable, Mapping
@@ -52,11 +53,11 @@ class Bounds:
 NO_BOUNDS: Final = Bounds(requests={}, limits={})  # of most containers other than the model's
 
 
-def container_resources(pod: Pod, annotations: PodAnnotations, settings: Settings) -> Json | None:
-    """Return `resources` of the init container; None if it gets none."""
+def container_resources(pod: Pod, index: int, annotations: PodAnnotations, settings: Settings) -> Json | None:
+    """Return `resources` of the init container at that position; None if it gets none."""
     wanted = {name: limit for name in RESOURCES if (limit := _annotated_limit(name, annotations, settings))}
     if pod.resources:
-        return _as_json(_within(Bounds.of(pod.resources), wanted, settings))
+        return _as_json(_within(_beside_sidecars(pod, pod.resources, index), wanted, settings))
     match qos_class(pod):
         case QosClass.BEST_EFFORT:
             return _as_json(Bounds(requests=wanted, limits=wanted)) if wanted else None
@@ -88,6 +89,30 @@ def _within(most: Bounds, wanted: Amounts, settings: Settings) -> Bounds:
         name: smallest(_setting(settings, name, "request"), limits[name], most.requests.get(name)) for name in RESOURCES
     }
     return Bounds(requests=requests, limits=limits)
+
+
+def _beside_sidecars(pod: Pod, resources: Json, index: int) -> Bounds:
+    """Return the pod's own bounds; its requests without those of the native sidecars that start before `index`."""
+    most = Bounds.of(resources)
+    sidecars = [
+        _bounds_of(container).requests
+        for container in pod.init_containers[:index]
+        if container.native_sidecar and container.name != INIT_CONTAINER
+    ]
+    if not sidecars:
+        return most
+    return Bounds(
+        requests={
+            name: _rest(request, [requests[name] for requests in sidecars if name in requests])
+            for name, request in most.requests.items()
+        },
+        limits=most.limits,
+    )
+
+
+def _rest(whole: Quantity, parts: Iterable[Quantity]) -> Quantity:
+    rest = whole.amount - sum((part.amount for part in parts), start=Fraction(0))
+    return Quantity.of(max(Fraction(int(rest * 1000), 1000), Fraction(0)))
 
 
 def _annotated_limit(name: str, annotations: PodAnnotations, settings: Settings) -> Quantity | None:

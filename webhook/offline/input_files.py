@@ -1,9 +1,11 @@
 """Files that the commands read: Kubernetes objects in YAML as kubectl reads it, and the webhook's settings."""
 
 import codecs
+import json
 import re
 import sys
 from collections.abc import Hashable, Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +14,10 @@ import yaml
 from webhook.cli_errors import DocumentError
 
 STANDARD_INPUT: Final = "-"
+NOT_SPACE: Final = re.compile(r"\S")
+# Values for each character of a file: below 1 without aliases, which repeat values and can make billions of ten lines.
+MOST_VALUES: Final = 10
+DEEPEST: Final = 100  # levels; a pod has about 12, a CustomResourceDefinition some 50, and a reader's stack a thousand
 # YAML 1.1 as kubectl reads it: dates and times of day (22:22) stay texts, yes and no are booleans, 1e3 is a number.
 RESOLVED: Final = (
     ("bool", r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
@@ -30,6 +36,8 @@ class ManifestLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "the key is no text", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} comes twice", key.start_mark)
             seen.add(key.value)
@@ -54,13 +62,15 @@ def read_objects(filename: str) -> list[dict[str, Any]]:
             f"{title} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"
         ) from None
     try:
-        objects = list(_objects(text, title))
+        objects = list(_json_objects(text, title) or _objects(text, title))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{title}:{mark.line + 1}:{mark.column + 1}" if mark else title
         raise DocumentError(f"{where}: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DocumentError(f"{title}: {' '.join(str(error).split()) or 'nested too deep'}") from None
+    except RecursionError:
+        raise DocumentError(f"{title}: nested too deep") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise DocumentError(f"{title}: {' '.join(str(error).split())}") from None
     if not objects:
         raise DocumentError(f"{title} holds no object")
     return objects
@@ -72,6 +82,28 @@ def _decoded(content: bytes) -> str:
     return content.decode("utf-16" if is_utf_16 else "utf-8-sig")
 
 
+def _json_objects(text: str, title: str) -> list[dict[str, Any]]:
+    """Return the objects of JSON, one or many behind each other, as kubectl reads them; none if it is no JSON.
+
+    Most JSON is YAML, too, but not if tabs indent it, or if no `---` is between two objects.
+    """
+    found: list[dict[str, Any]] = []
+    start = _skip_space(text, 0)
+    while text.startswith("{", start):
+        try:
+            content, end = JSON.raw_decode(text, start)
+        except json.JSONDecodeError:
+            return []
+        found.append(_checked(_as_json(content, iter(text)), title, text.count("\n", 0, start) + 1))
+        start = _skip_space(text, end)
+    return [] if start < len(text) else found
+
+
+def _skip_space(text: str, start: int) -> int:
+    found = NOT_SPACE.search(text, start)
+    return found.start() if found else len(text)
+
+
 def _objects(text: str, title: str) -> Iterator[dict[str, Any]]:
     loader = ManifestLoader(text)
     try:
@@ -80,14 +112,51 @@ def _objects(text: str, title: str) -> Iterator[dict[str, Any]]:
             if node is None:
                 continue
             line = node.start_mark.line + 1
-            content = loader.construct_document(node)
-            if content is None:
-                continue
-            if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
-                raise DocumentError(f"{title}:{line}: this is no Kubernetes object: it has no kind")
-            yield content
+            content = _as_json(loader.construct_document(node), chain.from_iterable(repeat(text, MOST_VALUES)))
+            if content is not None:
+                yield _checked(content, title, line)
     finally:
         loader.dispose()
+
+
+def _checked(content: Any, title: str, line: int) -> dict[str, Any]:
+    if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
+        raise DocumentError(f"{title}:{line}: this is no Kubernetes object: it has no kind")
+    return content
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key} comes twice")
+        found[key] = value
+    return found
+
+
+JSON: Final = json.JSONDecoder(object_pairs_hook=_without_doubles)
+
+
+def _as_json(value: Any, left: Iterator[str], depth: int = 1) -> Any:
+    """Return the value as kubectl sends it: each alias is a copy, which is changed alone, and each key is a text.
+
+    `left` yields one item for each value that may still come. Raises ValueError.
+    """
+    if next(left, None) is None:
+        raise ValueError("its aliases repeat too much")
+    if depth > DEEPEST:
+        raise ValueError(f"nested deeper than {DEEPEST} levels")
+    if isinstance(value, dict):
+        return {_key(key): _as_json(inner, left, depth + 1) for key, inner in value.items()}
+    return [_as_json(inner, left, depth + 1) for inner in value] if isinstance(value, list) else value
+
+
+def _key(key: object) -> str:
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if not isinstance(key, str | int | float):
+        raise ValueError(f"the key {key} is no text")  # noqa: TRY004  a fault of the document, not of a type here
+    return str(key)
 
 
 def read_settings_file(path: Path) -> dict[str, str]:
@@ -98,7 +167,8 @@ def read_settings_file(path: Path) -> dict[str, str]:
         raise DocumentError(
             f"{path} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"
         ) from None
-    return _config_map(path) if any(line.startswith("kind:") for line in text.splitlines()) else _lines(text, path)
+    is_object = text.lstrip().startswith("{") or any(line.startswith("kind:") for line in text.splitlines())
+    return _config_map(path) if is_object else _lines(text, path)
 
 
 def _lines(text: str, path: Path) -> dict[str, str]:

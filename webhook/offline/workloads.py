@@ -34,12 +34,16 @@ class Workload:
 
 
 def members(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each object of a List with its JSON pointer, or the object itself."""
-    items = content.get("items")
-    if str(content.get("kind")).endswith("List") and isinstance(items, list):
+    """Yield each object of a List with its JSON pointer, or the object itself.
+
+    An item without a kind has that of its list, such as a PodList of the API: kubectl reads it so.
+    """
+    items, kind = content.get("items"), str(content.get("kind"))
+    if kind.endswith("List") and isinstance(items, list):
+        of_list = {"apiVersion": content.get("apiVersion"), "kind": kind.removesuffix("List")}
         for index, item in enumerate(items):
             if isinstance(item, dict):
-                for pointer, inner in members(item):
+                for pointer, inner in members(item if item.get("kind") or kind == "List" else of_list | item):
                     yield f"/items/{index}{pointer}", inner
     else:
         yield "", dict(content)
@@ -75,9 +79,10 @@ def _has_containers(pod: Mapping[str, Any]) -> bool:
 
 def namespace_labels(contents: list[dict[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the labels of each Namespace among the objects, by its name."""
-    found = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for content in contents:
         metadata = content.get("metadata")
         if content.get("kind") == "Namespace" and isinstance(metadata, dict):
-            found[str(metadata.get("name"))] = metadata.get("labels") or {}
+            labels = metadata.get("labels")
+            found[str(metadata.get("name"))] = labels if isinstance(labels, dict) else {}
     return found

@@ -21,7 +21,7 @@ from serving_runtime.observability.capture import CapturedPrediction
 from serving_runtime.observability.inference_table import InferenceTable, TableModel
 from serving_runtime.observability.table_files import MOST_UNWRITTEN, RETRY, Rotation, TableWriter
 from serving_runtime.protocols.mlflow.request import read_request
-from serving_runtime.signature import Column, Scalar, Signature
+from serving_runtime.signature import Column, Scalar, Signature, Tensor
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()
 OFTEN = Rotation(rows=1_000_000, bytes=1 << 30, seconds=60)
@@ -259,6 +259,14 @@ def test_row_has_the_types_of_the_signature(kind: str, table: Callable[..., Tabl
     assert [{name: cell for name, cell in row.items() if name != "row"} for row in rows] == expected
     assert [row["row"] for row in rows] == list(range(len(expected)))
     assert (made.counts.written, made.counts.failed) == (1, 0)
+
+
+def test_tensor_of_times_is_a_column_of_times(table: Callable[..., Table]) -> None:
+    moments = Tensor(name=None, dtype=np.dtype("datetime64[ns]"), shape=(-1,))
+    made = table(Signature(tensors=(moments,)))
+    made.write(made.record({"inputs": ["2024-01-31T12:00:00.000001", "2024-02-01"]}, np.array([1.0, 2.0])))
+
+    assert [row["input"] for row in made.rows()] == [MOMENT, pd.Timestamp("2024-02-01")]
 
 
 def test_every_row_names_model_version_digest_request_and_time(table: Callable[..., Table]) -> None:

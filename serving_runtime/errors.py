@@ -152,6 +152,10 @@ class RefusedByModelError(ServingError):
         return self._error_code
 
 
+class AskedToEndError(SystemExit):
+    """A signal has asked the server to end while it starts. A model's code may raise SystemExit too."""
+
+
 class ModelNotFoundError(ServingError):
     """There is no model in the place that the settings name."""
 

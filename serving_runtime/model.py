@@ -25,6 +25,7 @@ from serving_runtime.pyfunc import (
     RawModel,
     StreamingModel,
     call,
+    failed,
     load_pyfunc,
     stream,
     without_input_check,
@@ -82,10 +83,15 @@ class Model:
         return call(model, self._model_input(data, only_use=only_use), None if params is None else dict(params))
 
     def predict_merged(self, inputs: Sequence[Any], params: Mapping[str, Any] | None) -> Any:
-        """Predict for several inputs in one call. Raises the model's own exceptions."""
+        """Predict for several inputs in one call. Raises the model's own exceptions; PredictionError for sys.exit."""
         data = merged(inputs)
         model = self._unchecked if type(data) in PLANNED else self._pyfunc
-        return model.predict(self._model_input(data), params=None if params is None else dict(params))
+        try:
+            return model.predict(self._model_input(data), params=None if params is None else dict(params))
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise failed(error) from error
 
     def stream(self, data: Any, params: Mapping[str, Any] | None) -> Generator[Any]:
         """Return the parts of an answer, as the model makes them. Raises ServingError, at any of them."""

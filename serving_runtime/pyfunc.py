@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from serving_runtime.errors import (
+    AskedToEndError,
     Fault,
     InvalidInputError,
     ModelLoadError,
@@ -69,7 +70,9 @@ def load_pyfunc(directory: Path) -> PyfuncModel:
         # MLflow takes what follows the last slash for a file of the directory before it, and refuses one that is a link
         # to another place.
         loaded: PyfuncModel = load_model(f"{directory}/", suppress_warnings=True)
-    except Exception as error:
+    except (AskedToEndError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # also the end of a script by sys.exit, and a panic of a library in Rust
         reason = " ".join(str(error).split()) or "no reason given"
         raise ModelLoadError(f"the model in {directory} cannot be loaded: {type(error).__name__}: {reason}") from error
     return loaded
@@ -95,9 +98,9 @@ def call(model: PyfuncModel, data: Any, params: dict[str, Any] | None) -> Any:
     """Return the model's predictions. Raises ServingError; an exception that the model raised goes to the log."""
     try:
         return model.predict(data, params=params)
-    except ServingError:
+    except (ServingError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # also sys.exit, a task that was cancelled, and a panic of a library in Rust
         raise _without_rows(data) or _explained(error) from error
 
 
@@ -108,7 +111,9 @@ def stream(model: StreamingModel, data: Any, params: dict[str, Any] | None) -> G
     """
     try:
         yield from model.predict_stream(data, params=params)
-    except Exception as error:
+    except (GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # as above
         raise _explained(error) from error
 
 
@@ -122,13 +127,26 @@ def _without_rows(data: Any) -> ServingError | None:
     return InvalidInputError([Fault(path="input", problem="there are no rows, and the model needs at least one")])
 
 
-def _explained(error: Exception) -> ServingError:
+def failed(error: BaseException) -> PredictionError:
+    """Return the error for a model that has raised one, which goes to the log."""
+    _log.error("the model failed", exc_info=error)
+    return PredictionError(f"the model failed on this input ({type(error).__name__}); the server's log says where")
+
+
+def _explained(error: BaseException) -> ServingError:
+    try:
+        return _refusal(error) if isinstance(error, Exception) else failed(error)
+    except Exception:  # noqa: BLE001  of an exception of the model's own class, which cannot say its text
+        return failed(error)
+
+
+def _refusal(error: Exception) -> ServingError:
     if faults := wrapper_faults(error) or hint_faults(error):
         return InvalidInputError(faults)
     # Without MLflow in the process its exceptions are not raised, and importing it would take a second.
     mlflow_error = getattr(sys.modules.get("mlflow.exceptions"), "MlflowException", None)
     if mlflow_error is None or not isinstance(error, mlflow_error):
-        return _failed(error)
+        return failed(error)
     if error.error_class == "SCHEMA_ENFORCEMENT_FAILED":
         # Its message holds the input; that of the exception within says what is wrong with it.
         reason = str(error.__context__ or "it does not fit the model's signature")
@@ -150,11 +168,6 @@ def _refused_by_mlflow(error: Any, status: int) -> ServingError:
     """Return the error for one of MLflow's own checks. MLflow's message may hold the input."""
     known = next((fault for start, fault in OWN_CHECKS.items() if error.message.startswith(start)), None)
     if known is None and status >= FIRST_OF_SERVER:
-        return _failed(error)
+        return failed(error)
     path, problem = known or ("input", f"MLflow's own check refuses it ({error.error_code})")
     return InvalidInputError([Fault(path=path, problem=problem)])
-
-
-def _failed(error: Exception) -> PredictionError:
-    _log.error("the model failed", exc_info=error)
-    return PredictionError(f"the model failed on this input ({type(error).__name__}); the server's log says where")

@@ -119,6 +119,11 @@ class Signature:
         )
 
     @property
+    def repeats_a_name(self) -> bool:
+        """True if two columns have the same name: the values of a row cannot be told apart by their names."""
+        return len({column.name for column in self.columns}) < len(self.columns)
+
+    @property
     def names(self) -> frozenset[str]:
         """The names of the columns or tensors as texts."""
         return frozenset(

@@ -158,7 +158,7 @@ def is_record(value: Any) -> bool:
 
 
 def record_rows(array: Values) -> list[tuple[Any, ...]]:
-    """Return the rows of a structured array, whose fields have names.
+    """Return the rows of a structured array, whose fields have names, with None for a masked field.
 
     Times stay times, of which numpy's own `tolist` would make numbers.
     """
@@ -193,6 +193,8 @@ def as_moments(values: Sequence[Any]) -> list[str] | None:
 
 
 def _plain_array(array: Values) -> Any:
+    if array.dtype.names is not None:
+        return objects(record_rows(array.ravel())).reshape(array.shape)
     if isinstance(array, np.ma.MaskedArray):
         return _unmasked(array)
     plain = array if type(array) is np.ndarray else np.asarray(array)
@@ -202,15 +204,13 @@ def _plain_array(array: Values) -> Any:
         raise refused("complex numbers")
     if plain.dtype.kind == "f" and plain.dtype.itemsize > 8:  # noqa: PLR2004  bytes of a double
         raise refused(f"numbers of the type {plain.dtype}, which has more digits than a double")
-    if plain.dtype.names is not None:
-        return objects(record_rows(plain.ravel())).reshape(plain.shape)
     return plain
 
 
 def _unmasked(array: "np.ma.MaskedArray[Any, Any]") -> Values:
     """Return the array without its mask: a masked value becomes NaN in floats, None in other types."""
-    if array.dtype.names is not None or not np.ma.is_masked(array):
-        return np.asarray(as_known_type(array.filled() if array.dtype.names is None else array.data))
+    if not np.ma.is_masked(array):
+        return np.asarray(as_known_type(array.filled()))
     if array.dtype.kind == "f":
         return np.asarray(as_known_type(array.filled(float("nan"))))
     return with_none(array)

@@ -134,9 +134,11 @@ def _in_form_of(answer: Any, cells: Sequence[Row]) -> Any:
 
 
 def _like(item: Any, recorded: Any) -> Any:
-    if isinstance(recorded, str) and item is not None and not isinstance(item, str):
-        try:
-            return json.loads(recorded)
-        except ValueError:
-            return recorded
-    return _plain(recorded)
+    """Return a recorded value in the form of the answer's: a text may be JSON, also that of a text."""
+    if not isinstance(recorded, str) or item == recorded:
+        return _plain(recorded)
+    try:
+        value = json.loads(recorded)
+    except ValueError:
+        return recorded
+    return recorded if isinstance(item, str) and not isinstance(value, str) else value

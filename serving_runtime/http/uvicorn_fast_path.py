@@ -19,6 +19,9 @@ from serving_runtime.protocols.interface import CLOSE, Answer, Headers
 LARGEST_HEAD: Final = 64 << 10  # bytes; proxies send at most 32 KiB
 NEW_CONNECTION_GRACE: Final = 0.5  # seconds
 END_OF_HEAD: Final = b"\r\n\r\n"
+# The start of TLS, or a line that ends without CR, as `printf | nc` sends it: the parser refuses it, so it gets it at
+# once. A client that waited for its answer until the timeout would not learn why.
+NO_HEAD: Final = re.compile(rb"\A[^A-Za-z\r\n]|[^\r]\n")
 # The parser drops the body of a request with the header Upgrade, which Java's client sends with its first request to
 # offer HTTP/2. A server may ignore Upgrade (RFC 9110, 7.8), so the parser gets the header under a name without meaning.
 UPGRADE_HEADER: Final = re.compile(rb"(\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
@@ -180,9 +183,12 @@ class GuardedProtocol(HttpToolsProtocol):
         if (end if end >= 0 else len(data)) > LARGEST_HEAD:
             self._refuse(HeadTooLargeError(LARGEST_HEAD))
             return b""
-        self._head = data if end < 0 else b""
-        if end < 0:
+        if end < 0 and NO_HEAD.search(data, start) is None:
+            self._head = data
             return b""
+        self._head = b""
+        if end < 0:
+            return data
         if UPGRADE_HEADER.search(data, 0, end) is None:
             return data
         return UPGRADE_HEADER.sub(rb"\1ignored-upgrade", data[:end]) + data[end:]

@@ -74,7 +74,8 @@ def every_error(values: Sequence[Any], read: Callable[[Sequence[Any]], Any], mos
 
 
 def json_type_name(value: Any) -> str:
-    """Return the name of a value's type in JSON."""
+    """Return the name of a value's type in JSON; a number of an array is that of its list."""
+    value = value.item() if isinstance(value, np.number | np.bool_) else value
     return JSON_NAMES.get(type(value), f"a value of type {type(value).__name__}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from serving_runtime.errors import ModelLoadError
+from serving_runtime.errors import AskedToEndError, ModelLoadError
 from serving_runtime.loaders.boosters import lightgbm_model, xgboost_model
 from serving_runtime.loaders.native_model import NativeModel
 from serving_runtime.loaders.scikit_learn import sklearn_model
@@ -35,7 +35,9 @@ def load_native(directory: Path, metadata: Metadata) -> NativeModel | None:
     try:
         with warnings.catch_warnings(record=True) as raised:
             model = read(directory, metadata)
-    except Exception as error:
+    except (AskedToEndError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # as in `load_pyfunc`: the file of a model may run code of its author
         reason = " ".join(str(error).split()) or "no reason given"
         raise ModelLoadError(f"the model in {directory} cannot be loaded: {type(error).__name__}: {reason}") from error
     for warning in {str(warning.message) for warning in raised}:

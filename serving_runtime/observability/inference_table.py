@@ -15,6 +15,8 @@ import pandas as pd
 import pyarrow as pa
 
 from serving_runtime.codec.encode import encode
+from serving_runtime.codec.returned import as_known_type
+from serving_runtime.errors import OutputError
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform_plan import Matrix
 from serving_runtime.input.merging import merged
@@ -74,6 +76,8 @@ class InferenceTable:
 
     def batches(self, records: Sequence[CapturedPrediction]) -> tuple[list[tuple[pa.RecordBatch, int]], int]:
         """Return batches, each with its number of requests, and the number of requests that cannot be rows."""
+        for record in records:
+            record.value = _known(record.value)
         found: list[tuple[pa.RecordBatch, int]] = []
         for _, group in groupby(records, _likeness):
             alike = list(group)
@@ -197,6 +201,14 @@ class _RowCounts:
         first = values[0]
         has_length = first.ndim > 0 if isinstance(first, np.ndarray) else isinstance(first, LISTS)
         return has_length and list(map(len, values)) == self._counts
+
+
+def _known(value: Any) -> Any:
+    """Return a table or an array of another library, such as polars, as one of pandas or numpy."""
+    try:
+        return value if isinstance(value, np.ndarray) else as_known_type(value)
+    except OutputError:  # its row cannot be made, which is counted
+        return value
 
 
 def _likeness(record: CapturedPrediction) -> tuple[Any, ...]:

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from serving_runtime.codec.encode import encode
+from serving_runtime.codec.encode import dumps, encode
+from serving_runtime.codec.returned import EXACT
+from serving_runtime.codec.strict_json import read_written
 from serving_runtime.observability.capture_records import without
 from serving_runtime.signature import Array, Map, Object, Scalar, Type
 from serving_runtime.tables.predictions import PREDICTION, as_predictions
@@ -92,8 +94,10 @@ def tensor_column(tensors: Sequence["np.ndarray[Any, Any]"]) -> pa.Array:
 def _rows(tensor: "np.ndarray[Any, Any]") -> pa.Array:
     if tensor.dtype == np.float16:
         tensor = tensor.astype(np.float32)
+    if tensor.dtype.kind == "M":
+        tensor = tensor.astype(MOMENT)
     flat = tensor.reshape(-1)
-    found = pa.array(flat if flat.dtype.kind in "biuf" else flat.tolist())
+    found = pa.array(flat if flat.dtype.kind in "biufM" else flat.tolist())
     for axis in range(tensor.ndim - 1, 0, -1):
         count = int(np.prod(tensor.shape[:axis], dtype=np.int64))
         found = pa.ListArray.from_arrays(pa.array(np.arange(count + 1) * tensor.shape[axis], pa.int32()), found)
@@ -116,13 +120,36 @@ def prediction_columns(predicted: Any, rows: int, redacted: frozenset[str]) -> C
             f"{PREDICTION}_{predicted.columns[place]}": _values(predicted.iloc[:, place].tolist(), redacted)
             for place in places
         }
-    return {PREDICTION: _values(predicted.tolist() if isinstance(predicted, np.ndarray) else list(predicted), redacted)}
+    is_plain = isinstance(predicted, np.ndarray) and predicted.dtype.kind not in "mM"  # of which it makes numbers
+    return {PREDICTION: _values(predicted.tolist() if is_plain else list(predicted), redacted)}
 
 
 def _values(values: Sequence[Any], redacted: frozenset[str]) -> pa.Array:
-    """Return texts, numbers or moments as they are, everything else as JSON."""
+    """Return what the answer's JSON has for the values: booleans, numbers or texts, or a text of JSON for each.
+
+    The texts are JSON if the values are of several kinds, or of one that no column holds. Null is null in any case.
+    """
+    found = _of_one_kind(values)
+    if found is not None:
+        return found
+    written = read_written(encode([without(value, redacted) for value in values], wrapped=False))
+    found = _of_one_kind(written)
+    if found is not None:
+        return found
+    texts = [None if value is None else dumps(value).decode() for value in written]
+    return pa.array(texts, type=pa.string())
+
+
+def _of_one_kind(values: Sequence[Any]) -> pa.Array | None:
+    """Return a column of the values; None if they are not of one kind, or numbers that its type does not hold."""
     kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        exact = all(abs(value) <= EXACT for value in values if type(value) is int)
+        return pa.array(values, type=pa.float64(), from_pandas=True) if exact else None
     for kind, wanted in ((bool, pa.bool_()), (int, pa.int64()), (float, pa.float64()), (str, pa.string())):
         if kinds <= {kind}:
-            return pa.array(values, type=wanted, from_pandas=True)
-    return pa.array([encode(without(value, redacted), wrapped=False).decode() for value in values], type=pa.string())
+            try:
+                return pa.array(values, type=wanted, from_pandas=True)
+            except (pa.ArrowInvalid, OverflowError):  # a whole number beyond 64 bits
+                return None
+    return None

@@ -26,8 +26,8 @@ def is_on(environ: Mapping[str, str]) -> bool:
     values = {name: environ.get(name, "").strip().lower() for name in ("OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER")}
     if values["OTEL_SDK_DISABLED"] == "true":
         return False
-    exporter = values["OTEL_TRACES_EXPORTER"]
-    return exporter == EXPORTER or (not exporter and any(environ.get(name) for name in RECEIVER))
+    exporters = [name.strip() for name in values["OTEL_TRACES_EXPORTER"].split(",") if name.strip()]
+    return EXPORTER in exporters or (not exporters and any(environ.get(name) for name in RECEIVER))
 
 
 def problem(environ: Mapping[str, str]) -> str | None:

@@ -17,6 +17,7 @@ from serving_runtime.model import Model
 from serving_runtime.prediction.call_cost import CallCost, Stopwatch
 from serving_runtime.prediction.warm_up import split
 from serving_runtime.protocols.interface import Inputs
+from serving_runtime.pyfunc import failed
 
 if TYPE_CHECKING:
     from serving_runtime.observability.request_trace import RequestTrace
@@ -209,7 +210,7 @@ class Batches:
             watch = Stopwatch(exact=self._cost.is_doubtful(rows))
             try:
                 pieces = self._merged(batch)
-            except Exception:  # noqa: BLE001  one of them is at fault, and is found below
+            except BaseException:  # noqa: BLE001  one of them is at fault, and is found below
                 pieces = None
             if pieces is not None:
                 watch.stop()
@@ -233,6 +234,8 @@ class Batches:
                 results.append(self._model.predict_conformed(queued.inputs.data, queued.inputs.params))
             except ServingError as error:
                 results.append(error)
+            except BaseException as error:  # noqa: BLE001  the edge of a thread: no other request would get its turn
+                results.append(failed(error))
             watch.stop()
             calls.append(ModelCall(1, queued.rows, watch.seconds, watch.cost))
         return BatchResult(results, calls)

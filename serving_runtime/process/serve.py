@@ -20,6 +20,7 @@ from model_contract.extras import missing_extra
 from model_contract.model_ref import ContractError
 from model_contract.shared_metrics import SharedMetrics
 from serving_runtime.application import Application
+from serving_runtime.errors import AskedToEndError
 from serving_runtime.http.listener import Listener
 from serving_runtime.http.tokens import Tokens, tokens_in
 from serving_runtime.location import resolve_model_path
@@ -49,6 +50,10 @@ class MissingExtraError(ContractError):
     """A setting needs a package that is not installed."""
 
 
+def _end_start(*_: object) -> NoReturn:
+    raise AskedToEndError(0)
+
+
 def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     """Serve until the process is asked to end.
 
@@ -57,7 +62,7 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     """
     _configure_logs()
     for number in (signal.SIGTERM, signal.SIGINT):  # the first process of a container has no default action
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, _end_start)
     path = resolve_model_path(environ)
     settings = _with_identity(settings, path)
     destination(settings.capture, environ)

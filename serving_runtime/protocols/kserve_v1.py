@@ -56,7 +56,7 @@ def _request(document: Mapping[str, Any], signature: "Signature") -> "Request":
         {key: document[key], PARAMS: document.get(params_path)}, signature, params_path=params_path
     )
     rows = document[key]
-    if signature.named and signature.columns and _are_rows(rows, signature.columns):
+    if signature.named and _are_rows(rows, signature.columns) and not signature.repeats_a_name:
         # V1 sends rows without names, which MLflow's protocol refuses if the signature has names.
         names = [column.name for column in signature.columns]
         table = lazy.renamed(lazy.from_rows(rows, key, len(signature.columns)), names)
@@ -69,7 +69,7 @@ def _request(document: Mapping[str, Any], signature: "Signature") -> "Request":
 
 def _are_rows(value: Any, columns: "Sequence[Column]") -> bool:
     """Return True for lists that are rows, and not values of an only column that takes lists."""
-    if not isinstance(value, list) or not value or not all(isinstance(row, list) for row in value):
+    if not columns or not isinstance(value, list) or not value or not all(isinstance(row, list) for row in value):
         return False
     return len(columns) > 1 or isinstance(columns[0].type, lazy.Scalar)
 

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from serving_runtime.input.conform import conformer
@@ -20,7 +21,7 @@ from serving_runtime.observability.capture import CapturedPrediction
 from serving_runtime.observability.inference_table import InferenceTable, TableModel
 from serving_runtime.observability.table_files import MOST_UNWRITTEN, RETRY, Rotation, TableWriter
 from serving_runtime.protocols.mlflow.request import read_request
-from serving_runtime.signature import Column, Scalar, Signature
+from serving_runtime.signature import Column, Scalar, Signature, Tensor
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()
 OFTEN = Rotation(rows=1_000_000, bytes=1 << 30, seconds=60)
@@ -205,6 +206,36 @@ CASES: dict[str, tuple[str, Any, Any, list[dict[str, Any]]]] = {
          {"request": None, "prediction": 2.0}],
     ),
     "a type hint": ("hinted", {"inputs": [1, 2]}, [2, 3], [{"request": '{"inputs":[1,2]}', "prediction": "[2,3]"}]),
+    "numbers of numpy in a list": (
+        "one-double", {"inputs": {"x": [1.0, 2.0]}}, list(np.array([0.5, 2.0])),
+        [{"input_x": 1.0, "prediction": 0.5}, {"input_x": 2.0, "prediction": 2.0}],
+    ),
+    "texts of numpy in a list": (
+        "one-double", {"inputs": {"x": [1.0, 2.0]}}, list(np.array(["a", "1"])),
+        [{"input_x": 1.0, "prediction": "a"}, {"input_x": 2.0, "prediction": "1"}],
+    ),
+    "whole numbers and others": (
+        "one-double", {"inputs": {"x": [1.0, 2.0]}}, [1, 1.5],
+        [{"input_x": 1.0, "prediction": 1.0}, {"input_x": 2.0, "prediction": 1.5}],
+    ),
+    "labels and counts, of which one is missing": (
+        "one-double", {"inputs": {"x": [1.0, 2.0]}},
+        pd.DataFrame({"label": ["a", None], "count": pd.array([None, 2], dtype="Int64")}),
+        [{"input_x": 1.0, "prediction_label": "a", "prediction_count": None},
+         {"input_x": 2.0, "prediction_label": None, "prediction_count": 2}],
+    ),
+    "times in nanoseconds": (
+        "one-double", {"inputs": {"x": [1.0, 2.0]}}, np.array(["2024-01-31T12:00", "NaT"], dtype="M8[ns]"),
+        [{"input_x": 1.0, "prediction": "2024-01-31T12:00:00"}, {"input_x": 2.0, "prediction": None}],
+    ),
+    "whole numbers beyond a column's": (
+        "one-double", {"inputs": {"x": [1.0, 2.0]}}, np.array([2**64 - 1, 1], dtype=np.uint64),
+        [{"input_x": 1.0, "prediction": "18446744073709551615"}, {"input_x": 2.0, "prediction": "1"}],
+    ),
+    "a table of Arrow": (
+        "one-double", {"inputs": {"x": [1.0, 2.0]}}, pa.table({"label": ["a", "b"]}),
+        [{"input_x": 1.0, "prediction_label": "a"}, {"input_x": 2.0, "prediction_label": "b"}],
+    ),
     "messages of a chat": (
         "free", {"messages": [{"role": "user", "content": "hi"}]}, {"content": "hello"},
         [{"request": '{"messages":[{"role":"user","content":"hi"}]}', "prediction": '{"content":"hello"}'}],
@@ -228,6 +259,14 @@ def test_row_has_the_types_of_the_signature(kind: str, table: Callable[..., Tabl
     assert [{name: cell for name, cell in row.items() if name != "row"} for row in rows] == expected
     assert [row["row"] for row in rows] == list(range(len(expected)))
     assert (made.counts.written, made.counts.failed) == (1, 0)
+
+
+def test_tensor_of_times_is_a_column_of_times(table: Callable[..., Table]) -> None:
+    moments = Tensor(name=None, dtype=np.dtype("datetime64[ns]"), shape=(-1,))
+    made = table(Signature(tensors=(moments,)))
+    made.write(made.record({"inputs": ["2024-01-31T12:00:00.000001", "2024-02-01"]}, np.array([1.0, 2.0])))
+
+    assert [row["input"] for row in made.rows()] == [MOMENT, pd.Timestamp("2024-02-01")]
 
 
 def test_every_row_names_model_version_digest_request_and_time(table: Callable[..., Table]) -> None:

@@ -1,21 +1,28 @@
 """Loading a model, its example, and what becomes of an exception inside it."""
 
+import asyncio
 import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
 from serving_runtime.codec.encode import encode
-from serving_runtime.errors import ModelLoadError, OutputError, ServingError
+from serving_runtime.errors import ModelLoadError, OutputError, PredictionError, ServingError
 from serving_runtime.model import Model, load
 from serving_runtime.options import Loader, Nan
+from serving_runtime.prediction.batches import Batches, BatchLimits
+from serving_runtime.prediction.call_cost import CallCost
 from serving_runtime.prediction.warm_up import warm_up, warm_up_for_merging
+from serving_runtime.protocols.interface import Answer, Inputs
 from serving_runtime.protocols.mlflow.request import read_request
+from serving_runtime.pyfunc import stream
 from testbed.runtime_core import answer
 
 JSON = "application/json"
@@ -119,6 +126,27 @@ def test_a_model_that_does_not_load_says_why(text: str, message: str, tmp_path: 
         load(tmp_path)
 
 
+def test_a_model_whose_code_ends_the_process_does_not_load(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text("flavors: {python_function: {loader_module: of_a_script, code: code}}")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/of_a_script.py").write_text("import sys\nsys.exit(0)\n")
+
+    with pytest.raises(ModelLoadError, match="SystemExit: 0"):
+        load(tmp_path)
+
+
+def raising(exception: str) -> str:
+    return f"(_ for _ in ()).throw({exception})"
+
+
+def never_written(*_: Any) -> Answer:
+    raise AssertionError
+
+
+def inputs_of(expression: str) -> Inputs:
+    return Inputs(data=pd.DataFrame({"expression": [expression]}), params=None, rows=1, write=never_written)
+
+
 def test_an_exception_in_the_model_is_written_only_to_the_log(
     model: Callable[[str], Model], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -128,6 +156,58 @@ def test_an_exception_in_the_model_is_written_only_to_the_log(
     assert (caught.value.status, caught.value.error_code) == (500, "INTERNAL_ERROR")
     assert caught.value.message == "the model failed on this input (KeyError); the server's log says where"
     assert "KeyError: 's3cret'" in caplog.text
+
+
+# Exceptions that are none to `except Exception`: of a script, of Rust's libraries, of a task. And one without a text.
+RAISED = {
+    "SystemExit": "SystemExit(3)",
+    "PanicException": "type('PanicException', (BaseException,), {'__module__': 'of_rust'})('index out of bounds')",
+    "CancelledError": "__import__('asyncio').CancelledError()",
+    "Mute": "type('Mute', (Exception,), {'__module__': 'own', '__str__': lambda self: 1 / 0})()",
+}
+
+
+@pytest.mark.parametrize("kind", RAISED)
+def test_any_exception_in_the_model_is_its_failure(kind: str, model: Callable[[str], Model]) -> None:
+    with pytest.raises(ServingError) as caught:
+        chosen(model("chosen"), raising(RAISED[kind]))
+
+    assert caught.value.message == f"the model failed on this input ({kind}); the server's log says where"
+
+
+def test_model_that_raises_in_a_thread_answers_the_next_request(model: Callable[[str], Model]) -> None:
+    expressions = [*map(raising, (*RAISED.values(), "KeyboardInterrupt()")), "[1]"]
+
+    async def answers() -> list[Any]:
+        limits = BatchLimits(rows=0, threads=1, queue=100, in_loop=False)
+        batches = Batches(model("chosen"), limits, CallCost(), lambda _: None)
+        deadline = asyncio.get_running_loop().time() + 60
+        asked = [batches.predict(inputs_of(expression), deadline, None) for expression in expressions]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    *failed, last = asyncio.run(answers())
+    assert [type(error) for error in failed] == [PredictionError] * len(failed)
+    assert last.future.result() == [1]
+
+
+class Streaming:
+    """A model that exits after its first piece."""
+
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
+        raise AssertionError
+
+    def predict_stream(self, data: Any, params: dict[str, Any] | None = None) -> Iterator[Any]:
+        yield data
+        sys.exit(3)
+
+
+def test_model_that_exits_in_a_stream_fails_at_its_place_and_may_be_closed_before() -> None:
+    whole, left = stream(Streaming(), 1, None), stream(Streaming(), 1, None)
+
+    assert (next(whole), next(left)) == (1, 1)
+    left.close()
+    with pytest.raises(PredictionError, match="SystemExit"):
+        next(whole)
 
 
 def test_a_refusal_by_the_model_keeps_its_code_and_words(model: Callable[[str], Model]) -> None:

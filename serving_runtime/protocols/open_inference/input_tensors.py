@@ -167,9 +167,14 @@ def _input_tensor(entry: Mapping[str, Any], index: int, read: ReadValues | Fault
     assert not isinstance(read, Fault)  # noqa: S101  for the types
     head = _head(entry, path)
     values = read(head.datatype, head.shape, path)
-    if isinstance(values, list) and head.datatype in NUMPY and dtypes(head.name, index) != NUMPY[head.datatype]:
+    if isinstance(values, list) and head.datatype in NUMPY and not _is_of(dtypes(head.name, index), head.datatype):
         values = _typed(values, head.datatype, path)
     return _with_values(head, values)
+
+
+def _is_of(dtype: np.dtype[Any] | None, datatype: str) -> bool:
+    """Return True if the model's type is that of the datatype. numpy says of None that it equals a double's type."""
+    return dtype is not None and dtype == NUMPY[datatype]
 
 
 def _faults(entry: Mapping[str, Any], path: str) -> list[Fault]:

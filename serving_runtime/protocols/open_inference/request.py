@@ -90,6 +90,7 @@ def _is_matrix(tensors: Sequence[InputTensor], signature: Signature) -> bool:
         and len(tensors[0].shape) == 2  # noqa: PLR2004  rows and columns
         and tensors[0].shape[1] == len(columns)
         and tensors[0].name not in {str(column.name) for column in columns}
+        and not (signature.named and signature.repeats_a_name)
     )
 
 
@@ -129,10 +130,13 @@ def _columns(tensors: Sequence[InputTensor], signature: Signature) -> Table:
             [Fault(path=INPUTS, problem=f"the columns must have the same number of values: {told}")]
         )
     unnamed = bool(signature.columns) and not signature.named
-    by_name: dict[Key, InputTensor] = {
-        position if unnamed else own[tensor.name].name if tensor.name in own else tensor.name: tensor
-        for position, tensor in enumerate(tensors)
-    }
+    by_name: dict[Key, InputTensor] = {}
+    for position, tensor in enumerate(tensors):
+        key = position if unnamed else own[tensor.name].name if tensor.name in own else tensor.name
+        if key in by_name:
+            problem = "a column whose name the model's signature has twice: send it once, by its name"
+            raise InvalidInputError([Fault(path=f"{tensor.path}.name", problem=problem)])
+        by_name[key] = tensor
     return Table(
         columns={
             key: _cells(tensor, kinds.get(tensor.name)) if signature.columns else _decoded(tensor)

@@ -48,6 +48,11 @@ ANSWERS = {
     "nested objects": [{"a": [1]}, {"a": [2]}],
     "texts": ["1", "b"],
     "one for all": {"mean": 0.5},
+    "a text for all": "b",
+    "texts of numpy": list(np.array(["1", "b"])),
+    "texts of which one is missing": pd.DataFrame({"label": ["b", None], "score": [0.5, 1.5]}),
+    "a text beside a number": ["b", 1],
+    "times": np.array(["2024-01-31", "NaT"], dtype="M8[ns]"),
 }
 
 

@@ -3,9 +3,17 @@
 import json
 import struct
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from serving_runtime.errors import InvalidInputError
+from serving_runtime.input.conform import conformer
+from serving_runtime.protocols.interface import Message, Protocol, ServedModel
+from serving_runtime.protocols.kserve_v1 import KSERVE_V1
+from serving_runtime.protocols.open_inference.protocol import OPEN_INFERENCE
+from serving_runtime.signature import Column, Scalar, Signature
 
 Ask = Callable[[str], Any]
 LENGTH = b"inference-header-content-length"
@@ -251,3 +259,21 @@ def test_a_refusal_never_holds_what_was_sent(protocol: str, body: Any, ask: Ask)
 
     assert answer.status == 400
     assert b"s3cret" not in answer.body
+
+
+TWICE = Signature(columns=(Column(name="a", type=Scalar(name="double"), required=True),) * 2)
+MATRIX = {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1, 2], "data": [1, 2]}]}
+BY_NAME = {"inputs": [{"name": name, "datatype": "FP64", "shape": [1], "data": [1]} for name in ("a", "input-1")]}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "body"),
+    [(OPEN_INFERENCE, MATRIX), (OPEN_INFERENCE, BY_NAME), (KSERVE_V1, {"instances": [[1, 2]]})],
+    ids=["one tensor", "a tensor of each", "rows of V1"],
+)
+def test_values_of_two_columns_with_one_name_are_refused(protocol: Protocol, body: Any) -> None:
+    """A frame that was made by name would have one of them. MLflow predicts for one column of the name."""
+    served = ServedModel(name="m", version=None, metadata=SimpleNamespace(signature=TWICE), conform=conformer(TWICE))  # type: ignore[arg-type]
+
+    with pytest.raises(InvalidInputError):
+        protocol.read(Message(body=json.dumps(body).encode(), headers={}, path={"model": "m"}), served)

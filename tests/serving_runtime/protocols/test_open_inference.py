@@ -193,6 +193,24 @@ def test_without_a_signature_an_element_that_is_not_its_content_type_is_refused(
     assert [detail["path"] for detail in refused.value.details] == ["inputs[0].data[0]"]
 
 
+@pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT8", "INT64", "UINT64"])
+def test_without_a_signature_numbers_have_the_type_of_their_datatype(datatype: str) -> None:
+    null = [None] if datatype.startswith("FP") else []
+    frame = read_without_signature(tensor("x", datatype, [2 + len(null)], [1, 2, *null]))
+
+    assert frame["x"].dtype == NUMBERS[datatype].dtype
+    assert frame["x"].tolist()[:2] == [1, 2]
+    assert frame["x"].isna().tolist() == [False, False, *(True for _ in null)]
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT64", "BOOL"])
+def test_without_a_signature_a_value_that_the_datatype_does_not_hold_is_refused(datatype: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        read_without_signature(tensor("x", datatype, [1], ["1"]))
+
+    assert f"a string, where {datatype} takes" in str(refused.value)
+
+
 def test_a_type_hint_gets_the_list_that_it_takes(ask: Ask) -> None:
     answer = json.loads(ask("hinted")("v2", inputs(tensor("x", "INT64", [3], [1, 2, 3]))).body)
 

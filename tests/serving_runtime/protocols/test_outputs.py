@@ -161,6 +161,9 @@ WRITTEN: dict[str, Callable[[], Any]] = {
     "a record of one": lambda: np.array([(1, "2024-01-31")], dtype=RECORD)[0],
     "a record array": lambda: np.rec.array([(1, 2.5), (3, 4.5)]),
     "nested records": lambda: np.zeros(2, dtype=[("a", [("x", "i4"), ("y", "2f8")])]),
+    "records with a mask": lambda: np.ma.array(
+        [(1, 2.5), (3, 4.5)], mask=[(True, False), (False, True)], dtype=[("x", "i4"), ("y", "f8")]
+    ),
     "a matrix": lambda: np.arange(4).reshape(2, 2).view(np.matrix),
     "a sparse matrix": lambda: sparse.csr_matrix([[1.0, 0], [0, 2]]),
     "masked numbers": lambda: np.ma.array([1, 2], mask=[False, True]),

@@ -139,10 +139,16 @@ def test_bytes_after_a_body_are_refused_with_their_likely_cause(wine: RuntimeSer
 
 @pytest.mark.parametrize(
     "sent",
-    [b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET\r\n\r\n", head("Transfer-Encoding: chunked") + RECORD],
-    ids=["the start of TLS", "no request", "two lengths at once"],
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET\r\n\r\n",
+        b"GET /ping HTTP/1.1\nHost: x\n\n",
+        head("Transfer-Encoding: chunked") + RECORD,
+    ],
+    ids=["the start of TLS", "no request", "lines without CR", "two lengths at once"],
 )
 def test_bytes_that_are_no_http_are_refused_in_mlflows_shape(wine: RuntimeServer, sent: bytes) -> None:
+    """They are refused when they come: after the timeout for a head the status would be 408."""
     with wine.connect() as connection:
         connection.sendall(sent)
         received = everything(connection)

@@ -132,7 +132,8 @@ def _of_mlflow(answer: Answer, peer: Peer, *, credential: str | None, hint: str)
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return Cause(sentence=f"{said}; {_denial(answer, credential, hint)}", exit_code=ExitCode.NOT_AUTHORISED)
     if answer.status == HTTPStatus.NOT_FOUND or answer.error_code in MISSING:
-        return Cause(sentence=said, exit_code=ExitCode.NOT_FOUND)
+        where = "" if answer.error_code else f"; check that MLflow itself is at {peer.uri}"
+        return Cause(sentence=f"{said}{where}", exit_code=ExitCode.NOT_FOUND)
     if answer.status == HTTPStatus.CONFLICT:
         return Cause(sentence=said, exit_code=ExitCode.PRECONDITION)
     if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:

@@ -35,6 +35,12 @@ class NotFoundError(LifecycleError):
     exit_code = ExitCode.NOT_FOUND
 
 
+class NoRouteError(LifecycleError):
+    """The server has no such path: it is an older MLflow, or another server."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
 class PreconditionError(LifecycleError):
     """A model, a Secret or a file is in another state than the step needs."""
 

@@ -18,7 +18,7 @@ from model_contract.answer_causes import Answer, answer_cause, not_json_message
 from model_contract.names import TRACKING_TOKEN, TRACKING_URI
 from model_contract.network_causes import Cause
 from model_contract.retry_after import retry_after
-from model_lifecycle.errors import InvalidError, LifecycleError, UnclearError
+from model_lifecycle.errors import InvalidError, LifecycleError, NoRouteError, UnclearError
 from model_lifecycle.http_client import cause_of_failure, error_of, new_client, peer_of
 from model_lifecycle.tracking import Tracking
 
@@ -61,7 +61,7 @@ class MlflowRest:
         self._client.close()
 
     def get(self, path: str, /, **query: str) -> Json:
-        """Read, with retries. Raises LifecycleError; NotFoundError if MLflow has no such object."""
+        """Read, with retries. Raises LifecycleError: NotFoundError for an object, NoRouteError for a path."""
         return self._read("GET", path, params=query)
 
     def ask(self, path: str, document: Mapping[str, Any]) -> Json:
@@ -153,7 +153,10 @@ class MlflowRest:
 
     def _checked(self, answer: Reply) -> Json:
         if answer.status_code != HTTPStatus.OK:
-            raise error_of(self._cause(answer))
+            error = error_of(self._cause(answer))
+            if answer.status_code == HTTPStatus.NOT_FOUND and not self._answer(answer).error_code:
+                raise NoRouteError(str(error))
+            raise error
         try:
             document = json.loads(answer.content)
         except (ValueError, RecursionError):
@@ -163,15 +166,18 @@ class MlflowRest:
         return document
 
     def _cause(self, answer: Reply) -> Cause:
+        credential = sent.title if (sent := self._tracking.authorization) else None
+        return answer_cause(
+            self._answer(answer), self._peer, credential=credential, hint=f"{TRACKING_TOKEN} is not set"
+        )
+
+    def _answer(self, answer: Reply) -> Answer:
         sent = self._tracking.authorization
-        found = Answer(
+        return Answer(
             status=answer.status_code,
             headers=answer.headers,
             body=answer.content,
             redacted=sent.redacted if sent else str,
-        )
-        return answer_cause(
-            found, self._peer, credential=sent.title if sent else None, hint=f"{TRACKING_TOKEN} is not set"
         )
 
     def _unreachable(self, error: Exception) -> LifecycleError:

@@ -14,7 +14,7 @@ from model_contract.names import TAG_PROJECT_ID, TAG_USER
 from model_delivery.listed_model import Listing
 from model_delivery.listing import parse_listing
 from model_delivery.mlflow_api import Run
-from model_lifecycle.errors import InvalidError, NotAuthorisedError, NotFoundError, PreconditionError
+from model_lifecycle.errors import InvalidError, NoRouteError, NotAuthorisedError, NotFoundError, PreconditionError
 from model_lifecycle.mlflow_rest import MlflowRest
 from model_lifecycle.tracking import Tracking
 
@@ -103,7 +103,7 @@ class Registry:
 
     def model(self, name: str) -> Model:
         """Return the model with all of its versions: two requests for a usual name. Raises NotFoundError."""
-        found = self._rest.get(f"{API}/registered-models/get", name=name)["registered_model"]
+        found = self._object("registered_model", self._rest.get(f"{API}/registered-models/get", name=name))
         return _model(found, self._versions(name, found))
 
     def models_named(self, names: Iterable[str]) -> dict[str, Model]:
@@ -122,13 +122,14 @@ class Registry:
                     versions[raw["name"]].append(_version(raw))
                 for raw in self._pages("registered-models/search", "registered_models", filter=filter_):
                     found[raw["name"]] = _model(raw, versions[raw["name"]])
-        except (InvalidError, NotAuthorisedError, NotFoundError):
+        except (InvalidError, NoRouteError, NotAuthorisedError, NotFoundError):
             pass
         return found
 
     def version(self, name: str, version: str) -> Version:
         """Return the version. Raises NotFoundError."""
-        return _version(self._rest.get(f"{API}/model-versions/get", name=name, version=version)["model_version"])
+        found = self._rest.get(f"{API}/model-versions/get", name=name, version=version)
+        return _version(self._object("model_version", found))
 
     def models(self) -> Iterator[tuple[str, Mapping[str, str]]]:
         """Yield name and tags of every registered model. The gate allows it to people, not to tokens."""
@@ -139,10 +140,10 @@ class Registry:
         """Return the experiment's id and its project; None if the run is gone."""
         try:
             experiment_id = self.run(run_id).experiment_id
-            found = self._rest.get(f"{API}/experiments/get", experiment_id=experiment_id)["experiment"]
+            answer = self._rest.get(f"{API}/experiments/get", experiment_id=experiment_id)
         except NotFoundError:
             return None
-        return experiment_id, _tags(found).get(TAG_PROJECT_ID)
+        return experiment_id, _tags(self._object("experiment", answer)).get(TAG_PROJECT_ID)
 
     def transition(self, version: Version, stage: str, *, archive: bool = False, expected: str | None = None) -> None:
         """Move a version to a stage. Raises UnclearError, too: read the version then.
@@ -187,17 +188,18 @@ class Registry:
         )
 
     def logged_model_uri(self, model_id: str) -> str:
-        return _text(self._rest.get(f"{API}/logged-models/{quote(model_id, safe='')}")["model"]["info"], "artifact_uri")
+        found = self._object("model", self._rest.get(f"{API}/logged-models/{quote(model_id, safe='')}"))
+        return _text(self._object("info", found), "artifact_uri")
 
     def run(self, run_id: str) -> Run:
-        info = self._rest.get(f"{API}/runs/get", run_id=run_id)["run"]["info"]
+        info = self._object("info", self._object("run", self._rest.get(f"{API}/runs/get", run_id=run_id)))
         return Run(experiment_id=_text(info, "experiment_id"), artifact_uri=_text(info, "artifact_uri"))
 
     def logged_model_of_run(self, run_id: str, experiment_id: str, name: str) -> str | None:
         query = {"experiment_ids": [experiment_id], "filter": f"name='{name}' AND source_run_id='{run_id}'"}
         try:
             found = self._rest.ask(f"{API}/logged-models/search", query).get("models")
-        except NotFoundError:  # MLflow 2 has no such thing
+        except NoRouteError:  # MLflow 2 has no such thing
             return None
         return _text(found[0]["info"], "artifact_uri") if found else None
 
@@ -205,6 +207,13 @@ class Registry:
     def files(self) -> MlflowRest:
         """The client for the bytes of files, below `file_path`."""
         return self._rest
+
+    def _object(self, key: str, answer: Json) -> Json:
+        """Return the object under a key of an answer. Raises InvalidError if another server than MLflow answers."""
+        found = answer.get(key)
+        if not isinstance(found, dict):
+            raise InvalidError(f"the answer has no {key}; check that MLflow itself is at {self.tracking.uri}")
+        return found
 
     def _versions(self, name: str, model: Json) -> list[Version]:
         if UNQUOTABLE.search(name):

@@ -1,6 +1,8 @@
 """`model-api validate`: check the promotion file, without MLflow and without a token."""
 
 import json
+import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -45,30 +47,33 @@ def validate(file: Path | None, base: str | None, schema: bool, form: str) -> No
 
 
 def file_at_commit(ref: str, file: Path) -> PromotionFile:
-    """Return the file as it was at a commit; without entries if it was not there, or was not valid."""
-    commit = [
-        "git",
-        "-C",
-        str(file.parent),
-        "rev-parse",
-        "--verify",
-        "--quiet",
-        "--end-of-options",
-        f"{ref}^{{commit}}",
-    ]
-    try:
-        found = subprocess.run(commit, capture_output=True, encoding="utf-8", errors="replace", check=False)
-    except FileNotFoundError:
-        raise InvalidError("--base needs git, which is not installed here") from None
-    if found.returncode > MISSING:  # such as a repository of another user, which git does not read in a container
-        lines = found.stderr.splitlines() or [""]  # of GIT_TRACE and warnings too
-        said = next((line for line in lines if line.startswith("fatal:")), lines[0])
-        raise InvalidError(f"git does not read the repository of {file}: {printable(said)}")
+    """Return the file as it was at a commit; without entries if it was not there, or was not valid.
+
+    A symbolic link is followed as it was at the commit. Raises InvalidError if git does not read the file.
+    """
+    found = git(file, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if found.returncode:
         raise InvalidError(f"{ref} is no commit of the repository of {file}; in a CI job, check out with its history")
-    show = ["git", "-C", str(file.parent), "show", f"{found.stdout.strip()}:./{file.name}"]
-    content = subprocess.run(show, capture_output=True, check=False)
+    # https://git-scm.com/docs/git-cat-file#_batch_output
+    name = os.fsencode(f":./{file.name}\n")
+    read = git(file, "cat-file", "--batch", "--follow-symlinks", given=found.stdout.strip() + name)
+    head, _, content = read.stdout.partition(b"\n")
+    blob = re.fullmatch(rb"[0-9a-f]+ blob ([0-9]+)", head)
     try:
-        return promotion_file.parse(content.stdout if content.returncode == 0 else b"{}")
+        return promotion_file.parse(content[: int(blob[1])] if blob else b"{}")
     except PromotionFileError:
         return promotion_file.parse(b"{}")
+
+
+def git(file: Path, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run git in the folder of the file. Raises InvalidError if git is not installed or fails."""
+    command = ["git", "-C", str(file.parent), *arguments]
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise InvalidError("--base needs git, which is not installed here") from None
+    if done.returncode > MISSING:  # such as a repository of another user, which git does not read in a container
+        lines = done.stderr.decode("utf-8", "replace").splitlines() or [""]  # of GIT_TRACE and warnings too
+        said = next((line for line in lines if line.startswith("fatal:")), lines[0])
+        raise InvalidError(f"git does not read the repository of {file}: {printable(said)}")
+    return done

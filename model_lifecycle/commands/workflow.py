@@ -80,6 +80,7 @@ def workflow(file: str, write: bool, check: bool, directory: Path, **options: st
         require_current(files, chosen)
     elif write:
         write_files(files)
+        warn_below_top(Path.cwd())
     else:
         click.echo("\n".join(f"# {path}\n{text}" for path, text in files.items()), nl=False)
 
@@ -111,6 +112,13 @@ def workflow_of(file: Path) -> Path | None:
         if (folder / ".git").exists():
             return None
     return None
+
+
+def warn_below_top(folder: Path) -> None:
+    """Warn of a folder below the top of a repository: it may become a repository of its own, or be a mistake."""
+    top = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
+    if top != folder:
+        click.echo(f"Warning: GitHub reads no workflow but those in {top / FOLDER}: run this in {top}", err=True)
 
 
 def read_projects(file: str) -> PromotionFile:

@@ -203,6 +203,25 @@ def test_models_that_mlflow_does_not_list_together_are_read_one_by_one(
     assert [model.state()["stages"] for model in models] == [{"1": "Production"}] * 2
 
 
+OTHER_SERVERS = {
+    "default backend": (answer(404, b"default backend - 404"), 5, "MLflow answers 404"),
+    "another API": (answer(404, b'{"detail": "Not Found"}'), 5, "MLflow answers 404"),
+    "an empty object": (answer(200, b"{}"), 3, "the answer has no registered_model"),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_SERVERS)
+def test_other_server_than_mlflow_is_not_taken_for_one_without_models(gate_3: Gate, tmp_path: Path, other: str) -> None:
+    rule, code, said = OTHER_SERVERS[other]
+    (file := tmp_path / "file.json").write_text(json.dumps({PROJECT: [{"name": "wine", "version": 1}]}))
+    with reverse_proxy(gate_3.uri, rule) as proxy:
+        ended = [run(environment(gate_3, uri=proxy.uri), command, file) for command in ("status", "plan")]
+
+    for done in ended:
+        assert done.code == code
+        assert f"{said}; check that MLflow itself is at {proxy.uri}" in done.err + done.out
+
+
 def test_two_versions_in_production_become_one(model: Model, tmp_path: Path) -> None:
     """The original's promotion left two versions in Production."""
     numbers = [model.staged(), model.staged(), model.staged()]

@@ -216,6 +216,20 @@ def test_right_file_says_what_it_changes(repository: Path) -> None:
     assert machine["changes"] == [{"project": PROJECT, "name": "wine", "before": "2", "after": "3"}]
 
 
+def test_link_is_followed_as_it_was_at_the_commit(repository: Path) -> None:
+    """The file of main is `first.json`; the work tree's link leads to another one."""
+    first, link = repository.with_name("first.json"), repository.with_name("current.json")
+    first.write_bytes(one())
+    link.symlink_to(first.name)
+    git = ["git", "-C", str(repository.parent), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (["add", "."], ["commit", "--quiet", "-m", "link"]):
+        subprocess.run([*git, *command], check=True)
+    link.unlink()
+    link.symlink_to(repository.name)
+
+    assert run("validate", link, "--base", "main").stdout == f"{link}: 1 project, 1 model\n  wine: version 2 → 3\n"
+
+
 def test_wrong_file_ends_the_job_with_an_annotation(repository: Path, tmp_path: Path) -> None:
     repository.write_bytes(one(version="01", owner="100%\n"))
     summary = tmp_path / "summary.md"

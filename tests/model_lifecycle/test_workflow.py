@@ -1,6 +1,7 @@
 """`model-api workflow`, and `validate` in a repository whose workflow does not fit its file."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -12,7 +13,14 @@ import yaml
 from click.testing import CliRunner, Result
 
 from model_lifecycle.cli import main
-from model_lifecycle.workflow_files import NAMES, WorkflowOptions, options_in, rendered_workflows, secrets_of_jobs
+from model_lifecycle.workflow_files import (
+    FOLDER,
+    NAMES,
+    WorkflowOptions,
+    options_in,
+    rendered_workflows,
+    secrets_of_jobs,
+)
 from testbed.actionlint.__main__ import actionlint
 from testbed.github_workflow import parse
 from testbed.processes import installed
@@ -318,6 +326,19 @@ def test_workflow_that_cannot_be_written_is_reported(run: Run, arguments: list[s
 
     assert done.exit_code == code
     assert sentence in done.stderr
+
+
+def test_folder_in_which_github_reads_no_workflows_is_warned_of(run: Run, repository: Path, tmp_path: Path) -> None:
+    """A folder below the top of a repository, as after `cd scripts`."""
+    (tmp_path / ".git").mkdir()
+    at_top = run("workflow", FILE, "--action", ACTION, "--write")
+    os.chdir(repository / "scripts")
+    below = run("workflow", "model_version.json", "--action", ACTION, "--write")
+
+    assert (at_top.exit_code, at_top.stderr, below.exit_code) == (0, "", 0)
+    assert (
+        below.stderr == f"Warning: GitHub reads no workflow but those in {tmp_path / FOLDER}: run this in {tmp_path}\n"
+    )
 
 
 @pytest.mark.parametrize("content", ["{}", "[]"])

@@ -206,6 +206,13 @@ def test_target_that_others_read_differently_is_refused(staged: tuple[Wine, str]
     assert status == 400
 
 
+def test_address_that_ends_with_a_slash_is_named(gate_3: Gate) -> None:
+    """MLflow itself reads such a path, which its client in Java sends for such an address."""
+    refused = gate_3.ask("GET", f"/{API}/experiments/search?max_results=1", headers=gate_3.basic("jane"))
+
+    assert (refused.status, "at the end of MLFLOW_TRACKING_URI" in refused.message) == (400, True)
+
+
 def test_encoded_letters_of_a_guarded_path_are_decided_like_plain_ones(staged: tuple[Wine, str]) -> None:
     wine, version = staged
     encoded = MOVE.replace("transition", "%74ransition")

@@ -38,6 +38,8 @@ class RequestContext:
         raw, separator, self.query = self.request.raw_path.partition("?")
         if "#" in self.request.raw_path or not raw.startswith("/"):
             raise InvalidRequest("the request's target is not a path")
+        if raw.startswith("//"):  # MLflow's clients in Java and R put a / after the address in any case
+            raise InvalidRequest("the path begins with //: leave out the / at the end of MLFLOW_TRACKING_URI")
         self.path = decoded_path(raw)
         if separator and any(not "!" <= character <= "~" for character in self.query):
             raise InvalidRequest("the query holds characters that must be written as %XX")

@@ -13,7 +13,7 @@ from tracking_gate.policy import fields
 from tracking_gate.policy.guarded_request import Json, Rule
 from tracking_gate.policy.route_patterns import V2
 from tracking_gate.policy.rules import creation, existing_objects, promotion, tags
-from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, folded
+from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS
 
 NAME: Final = Field(read=fields.name)
 TEXT: Final = Field(read=fields.text)
@@ -73,7 +73,7 @@ class Operation:
     def invalidated_by(self, body: Json) -> Invalidates:
         """Return what a request with this body invalidates."""
         if self.invalidates is Invalidates.ALL_IF_OWNERSHIP_TAG:
-            return Invalidates.ALL if OWNERSHIP_TAGS.fullmatch(folded(body.get("key", ""))) else Invalidates.NOTHING
+            return Invalidates.ALL if OWNERSHIP_TAGS.found(body.get("key", "")) else Invalidates.NOTHING
         return self.invalidates
 
 

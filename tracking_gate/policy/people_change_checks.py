@@ -23,7 +23,7 @@ from tracking_gate.policy.people_changes import (
     ObjectReference,
     PeopleChange,
 )
-from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, RESERVED_TAGS, SERVER_TAGS, folded
+from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, PROJECT_TAG, RESERVED_TAGS, SERVER_TAGS
 
 LARGE: Final = 256 * 1024  # bytes of a body that is parsed in a thread, so that other requests do not wait
 
@@ -184,13 +184,12 @@ def check_tags(actor: Actor, change: PeopleChange, fields: Json) -> bool:
 
 
 def check_person_tag(actor: Actor, change: PeopleChange, key: str, fields: Json) -> bool:
-    meant = folded(key)
-    if SERVER_TAGS.fullmatch(meant) or (RESERVED_TAGS.fullmatch(meant) and change.objects == (LOGGED_MODEL,)):
+    if SERVER_TAGS.found(key) or (change.objects == (LOGGED_MODEL,) and RESERVED_TAGS.found(key)):
         raise Forbidden(f"the tag {key} is MLflow's own: its server or its clients rely on it")
-    if not OWNERSHIP_TAGS.fullmatch(meant):
+    if not OWNERSHIP_TAGS.found(key):
         return False
     if key != TAG_PROJECT_ID:
-        if meant == TAG_PROJECT_ID:
+        if PROJECT_TAG.found(key):
             raise Forbidden(f"write the tag {TAG_PROJECT_ID} as it is")
         return False
     values = tag_values(fields, change, key)

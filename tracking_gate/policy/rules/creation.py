@@ -7,7 +7,7 @@ from tracking_gate.actors import check_is_person
 from tracking_gate.errors import AlreadyExists, Forbidden, InvalidRequest
 from tracking_gate.mlflow_api.version_sources import NOT_OWNED, Source, resolve_source
 from tracking_gate.policy.guarded_request import Approval, GuardedRequest, own_model
-from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, check_tag
+from tracking_gate.policy.rules.tags import OWNERSHIP_TAGS, PROJECT_TAG, check_tag
 
 Json = dict[str, Any]
 WITHOUT_PROJECT: Final = (
@@ -95,6 +95,8 @@ def tags_without_owner(request: GuardedRequest) -> list[Json]:
     """
     tags = [tag for tag in request.fields.get("tags", []) if tag["key"] != TAG_PROJECT_ID]
     for tag in tags:
-        if not OWNERSHIP_TAGS.fullmatch(tag["key"]):
+        if PROJECT_TAG.found(tag["key"]):
+            raise Forbidden(f"write the tag {TAG_PROJECT_ID} as it is")
+        if not OWNERSHIP_TAGS.found(tag["key"]):
             check_tag(request.actor, tag["key"])
     return tags

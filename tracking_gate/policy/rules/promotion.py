@@ -13,11 +13,12 @@ from tracking_gate.policy.guarded_request import (
     own_model,
     own_version_and_others,
 )
+from tracking_gate.policy.protected_names import ProtectedNames
 
 PRODUCTION: Final = "Production"
 READY: Final = "READY"
 NO_VERSION: Final = "none"  # in the header, if the client believes that no version is in Production
-PROTECTED_ALIASES: Final = frozenset({"production"})
+PROTECTED_ALIASES: Final = ProtectedNames(("production",))
 
 
 async def transition_stage(request: GuardedRequest) -> Approval:
@@ -71,5 +72,5 @@ async def delete_alias(request: GuardedRequest) -> Approval:
 
 
 def check_alias(request: GuardedRequest) -> None:
-    if request.actor.kind is ActorKind.PULL or request.fields["alias"].casefold() in PROTECTED_ALIASES:
+    if request.actor.kind is ActorKind.PULL or PROTECTED_ALIASES.found(request.fields["alias"]):
         check_may_promote(request.actor, f"the alias {request.fields['alias']}")

@@ -3,8 +3,6 @@
 The tags with the digest, the list and the image of a version's files are written once.
 """
 
-import re
-import unicodedata
 from typing import Final
 
 from model_contract.names import (
@@ -14,6 +12,7 @@ from model_contract.names import (
     TAG_LISTING,
     TAG_MODEL_ID,
     TAG_MODEL_VERSION_ID,
+    TAG_PROJECT_ID,
 )
 from tracking_gate.actors import Actor, ActorKind, check_is_person, check_may_promote
 from tracking_gate.errors import Conflict, Forbidden
@@ -25,46 +24,35 @@ from tracking_gate.policy.guarded_request import (
     own_model,
     own_version,
 )
+from tracking_gate.policy.protected_names import ProtectedNames
 
-OWNERSHIP_TAGS: Final = re.compile(r"mlflow\.domino\..*|domino\.project", re.IGNORECASE)
+OWNERSHIP_TAGS: Final = ProtectedNames(("mlflow.domino.*", "domino.project"))
+PROJECT_TAG: Final = ProtectedNames((TAG_PROJECT_ID,))
 DEPLOYMENT_TAGS: Final = frozenset({TAG_MODEL_ID, TAG_MODEL_VERSION_ID})
+PROMOTION_TAGS: Final = ProtectedNames((f"{PROMOTION_TAG_PREFIX}*",))
 # Tags that make MLflow treat a model or a version as another kind of object: searches leave out prompts.
-RESERVED_TAGS: Final = re.compile(r"mlflow\.prompt\..*|_mlflow_.*|mlflow\.model\.isExternal", re.IGNORECASE)
+RESERVED_TAGS: Final = ProtectedNames(("mlflow.prompt.*", "_mlflow_*", "mlflow.model.isExternal"))
 # Tags of runs, traces and experiments by which MLflow's server finds files or runs jobs, or which only it may write. A
 # schedule has the server send traces to a model of any provider, with any secret that it keeps (MLflow 3.18).
-SERVER_TAGS: Final = re.compile(
-    r"mlflow\.artifactLocation|mlflow\.trace\.(?:spansLocation|archiveLocation|archivalFailure)|mlflow\.experiment\.isGateway"
-    r"|mlflow\.latestOnlineScoring\..*|mlflow\.issueDetection\.(?:schedule.*|checkpoint)",
-    re.IGNORECASE,
+SERVER_TAGS: Final = ProtectedNames(
+    (
+        "mlflow.artifactLocation",
+        "mlflow.trace.spansLocation",
+        "mlflow.trace.archiveLocation",
+        "mlflow.trace.archivalFailure",
+        "mlflow.experiment.isGateway",
+        "mlflow.latestOnlineScoring.*",
+        "mlflow.issueDetection.schedule*",
+        "mlflow.issueDetection.checkpoint",
+    )
 )
 # For an admin too: changed files need a new version.
-WRITTEN_ONCE: Final = frozenset({TAG_DIGEST, TAG_IMAGE, TAG_LISTING})
-LATIN_LETTER: Final = re.compile(r"LATIN SMALL (?:LETTER|LIGATURE) ([A-Z]{1,2})(?: WITH .*)?")
-LONGEST_KEY: Final = 500  # characters that decide; each protected name is shorter
-
-
-def folded(key: str) -> str:
-    """Return the key of a tag without case, accents and spaces at its end.
-
-    By default MySQL ignores case and accents, MariaDB and SQL Server ignore case and such spaces: there
-    `Prömotion.id ` is the tag `promotion.id`.
-    """
-    plain = key.rstrip(" ")[:LONGEST_KEY]
-    if plain.isascii():
-        return plain.lower()
-    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", plain).casefold())
-    return "".join(_base_letter(letter) for letter in letters if not unicodedata.combining(letter))
-
-
-def _base_letter(letter: str) -> str:
-    """Return the letter in `ø`, which Unicode does not take apart; any other character as it is."""
-    found = None if letter.isascii() else LATIN_LETTER.fullmatch(unicodedata.name(letter, ""))
-    return found[1].lower() if found else letter
+WRITTEN_ONCE: Final = ProtectedNames((TAG_DIGEST, TAG_IMAGE, TAG_LISTING))
 
 
 async def set_version_tag(request: GuardedRequest) -> Approval:
     key, value = request.fields["key"], request.fields.get("value", "")
-    if key not in WRITTEN_ONCE:
+    if key not in WRITTEN_ONCE.names:
         await check_owns_version(request)
         check_tag(request.actor, key)
         return Approval(body=request.fields, facts={"key": key})
@@ -77,7 +65,7 @@ async def set_version_tag(request: GuardedRequest) -> Approval:
 
 async def delete_version_tag(request: GuardedRequest) -> Approval:
     await own_version(request)
-    if folded(request.fields["key"]) in WRITTEN_ONCE:
+    if WRITTEN_ONCE.found(request.fields["key"]):
         raise Forbidden(f"the tag {request.fields['key']} records the version's files, and cannot be deleted")
     check_deleted_tag(request.actor, request.fields["key"])
     return Approval(body=request.fields, facts={"key": request.fields["key"]})
@@ -117,24 +105,23 @@ def check_deleted_tag(actor: Actor, key: str) -> None:
 
 def check_tag(actor: Actor, key: str) -> None:
     """Check a tag in each spelling that some database takes for the same."""
-    meant = folded(key)
-    if SERVER_TAGS.fullmatch(meant):
+    if SERVER_TAGS.found(key):
         raise Forbidden(f"the tag {key} is MLflow's own: its server finds files or runs jobs by it")
-    if RESERVED_TAGS.fullmatch(meant):
+    if RESERVED_TAGS.found(key):
         raise Forbidden(f"the tag {key} is MLflow's own: with it MLflow would treat the object as one of another kind")
-    if key not in WRITTEN_ONCE and meant in WRITTEN_ONCE:
+    if (meant := WRITTEN_ONCE.found(key)) and key != meant:
         raise Forbidden(f"write the tag {meant} as it is")
     if actor.kind is ActorKind.ADMIN:
         return
-    if OWNERSHIP_TAGS.fullmatch(meant):
+    if OWNERSHIP_TAGS.found(key):
         raise Forbidden(
             f"the tag {key} names the project that owns a model; the gate writes it when the model is created"
         )
-    if actor.kind is ActorKind.PULL or meant.startswith(PROMOTION_TAG_PREFIX):
+    if actor.kind is ActorKind.PULL or PROMOTION_TAGS.found(key):
         check_may_promote(actor, f"the tag {key}")
     if (
         actor.kind is ActorKind.PROMOTE
-        and key not in DEPLOYMENT_TAGS | WRITTEN_ONCE
+        and key not in {*DEPLOYMENT_TAGS, *WRITTEN_ONCE.names}
         and not key.startswith(PROMOTION_TAG_PREFIX)
     ):
         raise Forbidden(f"only people of the project set the tag {key}")

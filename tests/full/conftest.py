@@ -18,6 +18,14 @@ from testbed.engines import ROWS, Engines, installed_engines, rows
 from tests.model_delivery.test_object_stores import on_s3, s3_models  # noqa: F401  fixtures
 
 COMPONENT = Path(__file__).parents[2] / "manifests" / "components" / "kserve"
+# Programs such as cosign compile for a quarter of an hour the first time, and longer on a machine that is busy.
+LONGEST = 3600  # seconds of a test with its fixtures
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONGEST))
 
 
 @pytest.fixture(scope="session")

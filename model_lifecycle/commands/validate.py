@@ -54,7 +54,7 @@ def file_at_commit(ref: str, file: Path) -> PromotionFile:
     found = git(file, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if found.returncode:
         raise InvalidError(f"{ref} is no commit of the repository of {file}; in a CI job, check out with its history")
-    # https://git-scm.com/docs/git-cat-file#_batch_output
+    # One line before the content: "Batch output" in the manual of git cat-file.
     name = os.fsencode(f":./{file.name}\n")
     read = git(file, "cat-file", "--batch", "--follow-symlinks", given=found.stdout.strip() + name)
     head, _, content = read.stdout.partition(b"\n")

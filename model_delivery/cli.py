@@ -93,23 +93,12 @@ def _storage(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
 
 def _summary(result: FetchResult, began: float, options: argparse.Namespace, **model: str) -> str:
     """Return the last line of a fetch, and write it to the termination log too. `model` names the model."""
-    seconds = time.monotonic() - began
-    summary = {
-        "way": result.way,
-        "files": len(result.manifest.files),
-        "bytes": result.manifest.total_bytes,
-        "seconds": round(seconds, 2),
-    }
+    seconds, manifest = time.monotonic() - began, result.manifest
+    counts = {"files": len(manifest.files), "bytes": manifest.total_bytes}
+    summary = {"way": result.way, **counts, "seconds": round(seconds, 2)}
     _write_message(json.dumps(summary), options.termination_log)
-    return line(
-        "fetched" if result.fetched else "there already",
-        **model,
-        files=len(result.manifest.files),
-        bytes=result.manifest.total_bytes,
-        seconds=f"{seconds:.2f}",
-        way=result.way,
-        digest=result.manifest.digest,
-    )
+    text = "fetched" if result.fetched else "there already"
+    return line(text, **model, **counts, seconds=f"{seconds:.2f}", way=result.way, digest=manifest.digest)
 
 
 def _bounds(options: argparse.Namespace) -> Bounds:

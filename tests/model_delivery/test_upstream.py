@@ -238,6 +238,7 @@ def test_a_proxy_for_plain_http_relays(delivery: Delivery, mlflow_3: Registered)
         ended = replace(delivery, environment=proxied).fetch(mlflow_3.ref("plain"))
 
         assert ended.code == ExitCode.DONE, ended.output
+        assert forward.read
         assert all(line.startswith(f"GET {mlflow_3.uri}/api/") for line, _ in forward.read)
 
 

@@ -64,7 +64,7 @@ def in_single_bytes(path: str, body: bytes, headers: Mapping[str, str] | None = 
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + chunks + b"0\r\n\r\n"
 
 
-def of_runtime(model: str, size: int) -> Iterator[Attack]:
+def of_runtime(size: int) -> Iterator[Attack]:
     """Yield the requests to the runtime; bodies are of `size` bytes, more or less."""
     many = size // 12
     names = [f"c{number:07}" for number in range(many)]

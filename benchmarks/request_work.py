@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     server.process.popen.pid,
                     server.port,
                     beside,
-                    _wanted(of_runtime(model, size), options.names),
+                    _wanted(of_runtime(size), options.names),
                 )
         with (
             mlflow_server("3.17", directory / "mlflow") as upstream,

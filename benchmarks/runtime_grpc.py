@@ -23,14 +23,13 @@ import numpy as np
 
 from benchmarks import ghz, h2load, wrk
 from benchmarks.machine import describe, processor_seconds
-from benchmarks.runtime_predictions import COLUMNS, CONNECTIONS, ROW, saved
+from benchmarks.runtime_predictions import COLUMNS, CONNECTIONS, ROW, SETTLE, saved
 from serving_runtime.protocols.open_inference.messages import INFERENCE
 from testbed.infer_messages import Request, message_of
 from testbed.processes import free_port, installed, running
 
 WORKERS: Final = "2"
 WARM: Final = 2  # seconds of load before a server is measured
-SETTLE: Final = 3  # seconds: what a server does beside its first answers, as its comparison with MLflow, is over then
 PICTURE: Final = (1, 224, 224, 3)
 Measure = Callable[[int, int], wrk.Load]  # of connections and seconds
 

@@ -29,7 +29,7 @@ COLUMNS: Final = tuple(f"measure {number}" for number in range(11))
 ROW: Final = tuple(0.1 * number for number in range(11))
 PATIENCE: Final = 300  # seconds, until a server answers
 WARM: Final = 1  # seconds of load before a server is measured
-SETTLE: Final = 3  # seconds: what a server does beside its first answers, as our twin, is over then
+SETTLE: Final = 3  # seconds, after which our server has compared its model with the one that MLflow loads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,9 +104,9 @@ class Process:
             time.sleep(0.02)
         raise ProcessError(f"{url} did not answer {status} within {seconds} s:\n{self.tail()}")
 
-    def wait_for_port(self, port: int, *, seconds: float = PATIENCE) -> None:
+    def wait_for_port(self, port: int) -> None:
         """Wait until the process accepts connections on the port (loopback). Raises ProcessError if it does not."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self.popen.poll() is None:
             with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
                 return

@@ -32,9 +32,9 @@ def require_token(token: str) -> Rule:
 
 
 @contextmanager
-def token_proxy(upstream: str, token: str, *, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+def token_proxy(upstream: str, token: str, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Yield the address of a proxy in front of `upstream` that requires `token`."""
-    with reverse_proxy(upstream, require_token(token), port=port, tls=tls) as proxy:
+    with reverse_proxy(upstream, require_token(token), tls=tls) as proxy:
         yield proxy.uri
 
 

@@ -106,10 +106,10 @@ def task_of(options: argparse.Namespace, model_path: Callable[[], Path]) -> Engi
     )
 
 
-def engine_error(text: str, place: str = "") -> CommandError:
+def engine_error(text: str) -> CommandError:
     """Return the command's error for an engine's error. Its text may have an error of this package in a traceback."""
     if ours := OUR_ERROR.findall(text):
-        return InputFileError(f"{place}{ours[-1]}")
+        return InputFileError(ours[-1])
     if named := SPARK_ERROR.findall(text):
         sentence, name = named[-1]
         return OF_INPUT.get(name, CommandError)(sentence)

@@ -16,9 +16,9 @@ Json = dict[str, Any]
 
 
 @contextmanager
-def requests_at(kube: Kube, rate: float, url: str, body: Json, namespace: str = "default") -> Iterator[Json]:
+def requests_at(kube: Kube, rate: float, url: str, body: Json) -> Iterator[Json]:
     """Send `rate` requests a second while the block runs; the yielded dict has the result after it."""
-    command = [kube.program, f"--kubeconfig={kube.kubeconfig}", "-n", namespace, "exec", "-i", POD, "--"]
+    command = [kube.program, f"--kubeconfig={kube.kubeconfig}", "-n", "default", "exec", "-i", POD, "--"]
     command += ["python", "-c", SENDER, url, str(rate), json.dumps(body)]
     result: Json = {}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as sender:

@@ -65,12 +65,13 @@ class Rollouts:
     tracking: str
     runs: Mapping[str, str]
 
-    def deploy(self, name: str, version: str = "1") -> None:
+    def deploy(self, name: str) -> None:
+        """Make a Deployment of version 1."""
         variables = {
             "MLFLOW_MODEL_NAME": MODEL,
             "MLFLOW_MODEL_OWNER": "jane.doe",
-            "MLFLOW_MODEL_VERSION": version,
-            "MLFLOW_RUN_ID": self.runs[version],
+            "MLFLOW_MODEL_VERSION": "1",
+            "MLFLOW_RUN_ID": self.runs["1"],
         }
         env = [{"name": key, "value": value} for key, value in variables.items()]
         template = {

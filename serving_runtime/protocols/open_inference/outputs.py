@@ -53,7 +53,7 @@ class Output:
 def outputs_of(prediction: Any, signature: Signature, nan: Nan = Nan.NULL) -> tuple[list[Output], str]:
     """Return the tensors, and the content type of all of them together. Raises OutputError."""
     if type(prediction) is np.ndarray and prediction.ndim and (datatype := OF_NUMPY.get(prediction.dtype)):
-        (name,) = output_names(signature, 1)
+        name = output_name(signature)
         flat = prediction.ravel()
         return [Output(name=name, datatype=datatype, shape=prediction.shape, values=flat, content_type=NP)], NP
     prediction = as_known_type(prediction)
@@ -67,9 +67,7 @@ def outputs_of(prediction: Any, signature: Signature, nan: Nan = Nan.NULL) -> tu
             ], FRAME
         case pd.Series():
             name = (
-                output_names(signature, 1)[0]
-                if prediction.name is None
-                else key_text(prediction.name, "a Series with a name")
+                output_name(signature) if prediction.name is None else key_text(prediction.name, "a Series with a name")
             )
             return [_column(name, column_array(prediction), nan)], FRAME
         case dict() if prediction and all(isinstance(value, np.ndarray | list) for value in prediction.values()):
@@ -79,14 +77,14 @@ def outputs_of(prediction: Any, signature: Signature, nan: Nan = Nan.NULL) -> tu
             return [_output(name, value, nan) for name, value in zip(names, prediction.values(), strict=True)], NAMED
         case _:
             rows = prediction if isinstance(prediction, list | tuple | np.ndarray) else [prediction]
-            output = _output(output_names(signature, 1)[0], rows, nan)
+            output = _output(output_name(signature), rows, nan)
             return [output], output.content_type if output.content_type in {NP, TEXT} else FRAME
 
 
-def output_names(signature: Signature, count: int) -> list[str]:
-    """Return the signature's names if it has `count` outputs; `output-<position>` for one without a name."""
-    names = [output.name for output in signature.outputs] if len(signature.outputs) == count else [None] * count
-    return [name or f"output-{index}" for index, name in enumerate(names)]
+def output_name(signature: Signature) -> str:
+    """Return the name of the only output: the signature's, or `output-0` if that has none or several."""
+    names = [output.name for output in signature.outputs]
+    return (len(names) == 1 and names[0]) or "output-0"
 
 
 def _column(name: str, column: Values, nan: Nan) -> Output:

@@ -33,7 +33,7 @@ from tracking_gate.metrics import Metrics
 ROOT: Final = Path(__file__).parents[2]
 MANIFESTS: Final = ROOT / "manifests"
 PAGE: Final = ROOT / "docs" / "how-to" / "authenticate-without-stored-tokens.md"
-RIGHTS: Final = MANIFESTS / "components" / "gate-pod-labels" / "rights.yaml"
+RIGHTS: Final = MANIFESTS / "components" / "gate-pod-labels" / "rbac.yaml"
 AUDIENCE: Final = "model-api-gate"
 ISSUER: Final = "https://kubernetes.default.svc"
 OTHER: Final = "wine-team-2"

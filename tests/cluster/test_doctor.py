@@ -34,7 +34,7 @@ def test_healthy_installation_has_nothing_to_do(installed: Kube) -> None:
 
 
 @pytest.mark.usefixtures("two_pods")
-def test_table_says_it_too(installed: Kube) -> None:
+def test_table_of_a_healthy_installation_has_no_remedy(installed: Kube) -> None:
     done = webhook_command(installed, "doctor")
 
     assert "✓  certificate" in done.stdout

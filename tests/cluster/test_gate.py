@@ -315,7 +315,7 @@ def test_gate_passes_what_the_cluster_and_prometheus_look_at(gated: Gated) -> No
     assert policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
 
 
-def test_way_past_a_gate_that_is_down(gated: Gated, quiet: Kube, wine: ModelRef) -> None:
+def test_versions_move_and_models_start_past_a_gate_that_is_down(gated: Gated, quiet: Kube, wine: ModelRef) -> None:
     """Follow the admin's page: kubectl to MLflow itself, and pods without a token, until the gate is back."""
     quiet("-n", MLFLOW, "scale", f"deployment/{GATE}", "--replicas=0")
     quiet.until(lambda: not gated.pods(), what="the gate is gone")

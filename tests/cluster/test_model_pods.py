@@ -67,7 +67,7 @@ def test_deployment_with_values_serves_from_two_replicas(quiet: Kube, wine: Mode
 
 
 @pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
-def test_variables_by_reference(quiet: Kube, wine: ModelRef, kind: str) -> None:
+def test_model_that_is_named_by_references_is_served(quiet: Kube, wine: ModelRef, kind: str) -> None:
     name = f"from-{kind.lower()}"
     configured(quiet, name, kind, wine)
     reference = "secretKeyRef" if kind == "Secret" else "configMapKeyRef"

@@ -63,7 +63,7 @@ def everything(kube: Kube, objects: ClusterObjects, directory: Path) -> None:
 BUNDLE = "/webhooks/0/clientConfig/caBundle"
 
 
-def test_rights_are_enough(installed: Kube, as_webhook: ClusterObjects, tmp_path: Path) -> None:
+def test_webhook_has_every_right_that_it_needs(installed: Kube, as_webhook: ClusterObjects, tmp_path: Path) -> None:
     everything(installed, as_webhook, tmp_path)
 
 

@@ -92,7 +92,7 @@ def test_comparison_is_of_the_whole_value() -> None:
         ("x_.apikey", None),
     ],
 )
-def test_keys_of_the_secret(key: str, expected: TokenKey | None) -> None:
+def test_key_of_the_secret_names_project_and_purpose(key: str, expected: TokenKey | None) -> None:
     assert parse_key(key) == expected
     if expected:
         assert str(expected) == key.lower()

@@ -63,7 +63,7 @@ def test_created_tokens_are_the_ones_that_the_gate_accepts(tmp_path: Path) -> No
     assert all(token.value.reveal() not in repr((made, listed(data))) for token in made.tokens)
 
 
-def test_created_once(tmp_path: Path) -> None:
+def test_token_that_is_there_is_not_created_again(tmp_path: Path) -> None:
     data = patched({}, create({}, request(purposes=(Purpose.PULL,)), NOW).patch)
 
     with pytest.raises(PreconditionError, match=r"\.pull is there already; `model-api token rotate`"):

@@ -56,7 +56,7 @@ OF_PANDAS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 @pytest.mark.parametrize("times", [1, LEAST_CSV], ids=["cells", "columns"])
 @pytest.mark.parametrize("name", OF_PANDAS)
-def test_csv_of_pandas(name: str, times: int) -> None:
+def test_csv_of_pandas_has_the_values_of_its_frame(name: str, times: int) -> None:
     table = pd.concat([FRAME] * max(1, times // 50), ignore_index=True)
     written = io.BytesIO()
     table.to_csv(written, **OF_PANDAS[name])
@@ -65,7 +65,7 @@ def test_csv_of_pandas(name: str, times: int) -> None:
 
 
 @pytest.mark.parametrize("unit", ["us", "ns"])
-def test_json_of_pandas(unit: str) -> None:
+def test_json_of_pandas_has_the_values_of_its_frame(unit: str) -> None:
     options: Mapping[str, Any] = {"date_format": "iso", "date_unit": unit, "double_precision": 15}
     for orient, key in (("split", "dataframe_split"), ("records", "dataframe_records"), ("list", "inputs")):
         if orient == "list":
@@ -92,7 +92,7 @@ def test_json_of_pandas(unit: str) -> None:
     ],
     ids=str,
 )
-def test_parquet_of_pandas(options: Mapping[str, Any]) -> None:
+def test_parquet_of_pandas_has_the_values_of_its_frame(options: Mapping[str, Any]) -> None:
     assert_has_the_values(conformed(FRAME.to_parquet(**options), MediaType.PARQUET))
 
 
@@ -118,7 +118,7 @@ TEXTS: Final[Mapping[str, tuple[str, str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_csv_of_other_programs(name: str) -> None:
+def test_csv_of_another_program_has_its_value(name: str) -> None:
     kind, text, value = TEXTS[name]
     signature = Signature(columns=(Column(name="x", type=Scalar(name=kind), required=True),))
 
@@ -144,7 +144,7 @@ OF_DUCKDB: Final[Mapping[str, tuple[str, Any]]] = {
 
 @pytest.mark.parametrize("form", [MediaType.CSV, MediaType.PARQUET])
 @pytest.mark.parametrize("expression", OF_DUCKDB)
-def test_types_of_duckdb(expression: str, form: MediaType, tmp_path: Path) -> None:
+def test_type_that_duckdb_exports_has_its_value(expression: str, form: MediaType, tmp_path: Path) -> None:
     kind, value = OF_DUCKDB[expression]
     signature = Signature(columns=(Column(name="x", type=Scalar(name=kind), required=True),))
     file = tmp_path / "exported"

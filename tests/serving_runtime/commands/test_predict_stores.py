@@ -90,7 +90,7 @@ def test_repeated_command_scores_only_changed_objects(run: Run, models: Path, se
         ("in/day=3/b.parquet", ["b.parquet"]),
     ],
 )
-def test_patterns_name_objects(pattern: str, wanted: list[str], lake: str) -> None:
+def test_pattern_finds_the_objects_that_match(pattern: str, wanted: list[str], lake: str) -> None:
     found = find_sources([f"s3://{lake}/{pattern}"], None)
 
     assert [str(source.name) for source in found] == wanted

@@ -72,7 +72,7 @@ def guarded(models: Path, file: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.parametrize("path", sorted(OPEN_PATHS))
-def test_probes_figures_and_page_are_open(path: str, guarded: RuntimeServer) -> None:
+def test_probes_metrics_and_page_are_open(path: str, guarded: RuntimeServer) -> None:
     assert guarded.get(path).status == 200
 
 
@@ -139,7 +139,7 @@ def test_any_token_of_the_file_is_good(token: str, scheme: str, guarded: Runtime
     ],
     ids=["empty", "shorter", "longer", "two", "another scheme", "no scheme", "not ASCII"],
 )
-def test_other_tokens_are_not(scheme: str, token: str, guarded: RuntimeServer) -> None:
+def test_other_tokens_are_refused(scheme: str, token: str, guarded: RuntimeServer) -> None:
     assert predict(guarded, token, scheme=scheme).status == 401
 
 

@@ -15,7 +15,7 @@ def log(message: str, /, **fields: object) -> None:
 
 
 def write(text: str) -> None:
-    """Write a line to the standard error. The work goes on if nobody can read it, or if the shell has closed it."""
+    """Write a line to the standard error. The work goes on if its reader has gone, or the shell has closed it."""
     if sys.stderr:
         with suppress(OSError):
             sys.stderr.write(f"{text}\n")

@@ -22,8 +22,8 @@ class Progress(Protocol):
 class ProgressLines:
     """Lines of text.
 
-    A terminal's line is overwritten during a wait; a log gets a line per change and per LOG_INTERVAL seconds. If nobody
-    can read the lines any more, such as behind `| head`, the work goes on without them.
+    A terminal's line is overwritten during a wait; a log gets a line per change and per LOG_INTERVAL seconds. If the
+    reader of the lines has gone, such as `| head`, the work goes on without them.
     """
 
     stream: TextIO | None = field(default_factory=lambda: sys.stderr)  # None if the shell has closed it

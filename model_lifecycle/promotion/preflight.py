@@ -44,7 +44,7 @@ class Plan:
 
 
 def plan(entries: Sequence[Entry], registry_of: Callable[[Entry], Registry], options: PromotionOptions) -> Plan:
-    """Return the plan for the entries. Raises LifecycleError only if a registry cannot be had at all."""
+    """Return the plan for the entries. Raises LifecycleError only if `registry_of` does, as without a token."""
     registries = [registry_of(entry) for entry in entries]
     models = models_of(entries, registry_of)
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:

@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 # The container that fetches the model: the webhook's, or KServe's.
 FETCHERS: Final = (INIT_CONTAINER, "storage-initializer")
-# A fetch that ends with one of these ends so again.
+# A fetch that ends with one of these codes would end with it again.
 FINAL_CODES: Final = frozenset(
     {ExitCode.INVALID_INPUT, ExitCode.NOT_AUTHORISED, ExitCode.NOT_FOUND, ExitCode.PRECONDITION}
 )
@@ -20,7 +20,7 @@ LONGEST_MESSAGE: Final = 500  # characters of a container's message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """`done`: only pods of the new template run, and all are available. `failed`: they will not get so."""
+    """`done`: only pods of the new template run, and all are available. `failed`: they will not become available."""
 
     text: str
     done: bool = False

@@ -19,8 +19,8 @@ from serving_runtime.protocols.interface import CLOSE, Answer, Headers
 LARGEST_HEAD: Final = 64 << 10  # bytes; proxies send at most 32 KiB
 NEW_CONNECTION_GRACE: Final = 0.5  # seconds
 END_OF_HEAD: Final = b"\r\n\r\n"
-# The start of TLS, or a line that ends without CR, as `printf | nc` sends it: the parser refuses it, so it gets it at
-# once. A client that waited for its answer until the timeout would not learn why.
+# The start of TLS, or a line that ends without CR, as `printf | nc` sends it. The parser gets such bytes before the
+# head is complete, because it refuses them: a client that had to wait for the timeout would not learn why.
 NO_HEAD: Final = re.compile(rb"\A[^A-Za-z\r\n]|[^\r]\n")
 # The parser drops the body of a request with the header Upgrade, which Java's client sends with its first request to
 # offer HTTP/2. A server may ignore Upgrade (RFC 9110, 7.8), so the parser gets the header under a name without meaning.

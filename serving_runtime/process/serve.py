@@ -58,7 +58,7 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     """Serve until the process is asked to end.
 
     Raises SystemExit, in the supervisor and in its workers; ServingError if the model cannot be served; ContractError
-    if the model is not named, or if the address or the tokens cannot be had.
+    if the model is not named, if the address is taken, or if the tokens cannot be read.
     """
     _configure_logs()
     for number in (signal.SIGTERM, signal.SIGINT):  # the first process of a container has no default action

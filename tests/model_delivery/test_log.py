@@ -26,7 +26,7 @@ class Gone(io.StringIO):
 
 
 @pytest.mark.parametrize("stream", [Gone(), None], ids=["a reader that is gone", "a stream that the shell has closed"])
-def test_work_goes_on_if_nobody_reads(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None) -> None:
+def test_work_goes_on_if_the_reader_has_gone(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
 
     log("message")

@@ -18,7 +18,7 @@ MAX_DOCUMENT: Final = 256 * 1024  # bytes: a hundred keys with their certificate
 
 
 class DocumentError(Exception):
-    """A document cannot be had; the message has nothing of an answer's body."""
+    """A document cannot be fetched; the message has nothing of an answer's body."""
 
 
 class Documents:

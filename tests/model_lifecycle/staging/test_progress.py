@@ -49,7 +49,7 @@ class Gone(io.StringIO):
 
 
 @pytest.mark.parametrize("stream", [Gone(), None], ids=["a reader that is gone", "a stream that the shell has closed"])
-def test_work_goes_on_if_nobody_reads(stream: io.StringIO | None) -> None:
+def test_work_goes_on_if_the_reader_has_gone(stream: io.StringIO | None) -> None:
     lines = ProgressLines(stream)
     lines.waiting("Building", 0)
     lines.done("running", "after 40 s")

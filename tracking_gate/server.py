@@ -29,7 +29,7 @@ from tracking_gate.mlflow_api.upstream import Upstream
 from tracking_gate.secret_directory import SecretDirectory
 from tracking_gate.settings import ServeSettings
 
-KEEP_ALIVE_SECONDS: Final = 75.0  # seconds
+KEEP_ALIVE_SECONDS: Final = 75.0
 MAX_LINE: Final = 16 * 1024  # bytes of a target or a header: MLflow's UI has long queries
 BACKLOG: Final = 128  # connections that wait to be accepted, and that the event loop accepts at once
 METRICS_CONNECTIONS: Final = 32

@@ -8,8 +8,8 @@ from typing import Final
 
 from tracking_gate.errors import TooManyAttempts
 
-PERIOD_SECONDS: Final = 60.0  # seconds
-MAX_KEYS: Final = 10_000  # keys
+PERIOD_SECONDS: Final = 60.0
+MAX_KEYS: Final = 10_000
 MAX_WAITING: Final = 64  # attempts that wait for others of the same key
 MESSAGE: Final = "too many tokens or passwords that are not accepted; wait a minute"
 

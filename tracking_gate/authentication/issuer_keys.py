@@ -20,7 +20,7 @@ MAX_KEYS: Final = 100  # of an issuer; to import 600 takes the event loop 46 ms
 # Bits of a modulus; joserfc reads a signature of 1,024 characters, which is one of 6,144 bits.
 MODULUS_BITS: Final = range(2048, 6144 + 1)
 MODULUS_CHARACTERS: Final = 1024  # in base64url, of the longest modulus
-PUBLIC_MEMBERS: Final = ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")  # the public ones
+PUBLIC_MEMBERS: Final = ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")
 DISCOVERY: Final = "/.well-known/openid-configuration"
 
 Key = RSAKey | ECKey

@@ -13,8 +13,8 @@ from tracking_gate.mlflow_api.registry import Registry
 from tracking_gate.mlflow_api.registry_objects import Experiment, Version
 from tracking_gate.mlflow_api.version_sources import promoted_locations
 
-KEEP_SECONDS: Final = 60.0  # seconds
-MAX_OWNERS: Final = 10_000  # objects
+KEEP_SECONDS: Final = 60.0
+MAX_OWNERS: Final = 10_000
 Key = tuple[str, ...]
 
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import orjson
 
-from serving_runtime.errors import NotLoadedError
 from serving_runtime.http import lazy
 from serving_runtime.page.render import CONTENT_TYPE, page
 from serving_runtime.protocols.interface import Answer, Endpoint, ServedModel, Status
@@ -21,7 +20,7 @@ Variables = Mapping[str, str]
 
 def info(status: Status, _: Variables) -> Answer:
     """Raises NotLoadedError."""
-    served = _served(status)
+    served = status.loaded()
     described = _described(*_identity(served))
     problem = served.example_problem or described["example_problem"]  # the second without a warm-up
     return Answer(body=orjson.dumps({**described, "example_problem": problem, "serving": served.serving}))
@@ -29,7 +28,7 @@ def info(status: Status, _: Variables) -> Answer:
 
 def openapi(status: Status, _: Variables) -> Answer:
     """Raises NotLoadedError."""
-    served = _served(status)
+    served = status.loaded()
     return Answer(body=_openapi(*_identity(served), guarded=served.guarded))
 
 
@@ -37,13 +36,6 @@ def docs(_: Status, __: Variables) -> Answer:
     """Return the page for a browser, which is the same for every model: it asks the server for the rest."""
     body, headers = page()
     return Answer(body=body, media_type=CONTENT_TYPE, headers=headers)
-
-
-def _served(status: Status) -> ServedModel:
-    """Raises NotLoadedError."""
-    if status.served is None:
-        raise NotLoadedError
-    return status.served
 
 
 def _identity(served: ServedModel) -> tuple[Path, str, str | None]:

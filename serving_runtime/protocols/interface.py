@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from serving_runtime.errors import ServingError
+from serving_runtime.errors import NotLoadedError, ServingError
 from serving_runtime.frozen_record import frozen_record
 from serving_runtime.options import Coerce, Nan
 
@@ -125,6 +125,12 @@ class Status:
 
     ready: bool
     served: ServedModel | None
+
+    def loaded(self) -> ServedModel:
+        """Return the model. Raises NotLoadedError."""
+        if self.served is None:
+            raise NotLoadedError
+        return self.served
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from serving_runtime.errors import MalformedRequestError, NotLoadedError
+from serving_runtime.errors import MalformedRequestError
 from serving_runtime.protocols import lazy
 from serving_runtime.protocols.interface import (
     Answer,
@@ -86,9 +86,7 @@ def _are_small_tables(value: Any, columns: "Sequence[Column]") -> bool:
 
 def models(status: Status, _: Mapping[str, str]) -> Answer:
     """Raises NotLoadedError."""
-    if status.served is None:
-        raise NotLoadedError
-    return Answer(body=orjson.dumps({"models": [status.served.name]}))
+    return Answer(body=orjson.dumps({"models": [status.loaded().name]}))
 
 
 def model(status: Status, path: Mapping[str, str]) -> Answer:

@@ -6,8 +6,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from serving_runtime.codec.proto_file import Rpc
-from serving_runtime.errors import NotLoadedError
-from serving_runtime.protocols.interface import ServedModel, Status
+from serving_runtime.protocols.interface import Status
 from serving_runtime.protocols.open_inference.messages import INFERENCE, expect_model
 from serving_runtime.protocols.open_inference.metadata import metadata_of
 
@@ -37,12 +36,12 @@ def _server_metadata(_: Any, __: Status) -> Any:
 
 
 def _model_ready(request: Any, status: Status) -> Any:
-    expect_model(request.name, request.version, _served(status))
+    expect_model(request.name, request.version, status.loaded())
     return MODEL_READY.response(ready=status.ready)
 
 
 def _model_metadata(request: Any, status: Status) -> Any:
-    served = _served(status)
+    served = status.loaded()
     expect_model(request.name, request.version, served)
     found = metadata_of(served)
     for tensor in (*found["inputs"], *found["outputs"]):
@@ -52,17 +51,10 @@ def _model_metadata(request: Any, status: Status) -> Any:
 
 def _index(request: Any, status: Status) -> Any:
     """Return the model that is served; nothing if a client asks for ready models while it is not."""
-    served = _served(status)
+    served = status.loaded()
     state = "READY" if status.ready else "UNAVAILABLE"
     models = [{"name": served.name, "version": served.version or "", "state": state}]
     return INDEX.response(models=[] if request.ready and not status.ready else models)
-
-
-def _served(status: Status) -> ServedModel:
-    """Raises NotLoadedError."""
-    if status.served is None:
-        raise NotLoadedError
-    return status.served
 
 
 LIVE: Final = INFERENCE.method("ServerLive")

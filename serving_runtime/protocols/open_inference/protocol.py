@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from serving_runtime.errors import NotLoadedError, UnsupportedMediaTypeError
+from serving_runtime.errors import UnsupportedMediaTypeError
 from serving_runtime.protocols import lazy
 from serving_runtime.protocols.interface import (
     Answer,
@@ -77,12 +77,12 @@ def ready(status: Status, _: Mapping[str, str]) -> Answer:
 
 
 def models(status: Status, _: Mapping[str, str]) -> Answer:
-    return _json({"models": [_served(status).name]})
+    return _json({"models": [status.loaded().name]})
 
 
 def model(status: Status, path: Mapping[str, str]) -> Answer:
     is_ready(status, path, listed=LISTED)
-    return _json(lazy.metadata_of(_served(status)))
+    return _json(lazy.metadata_of(status.loaded()))
 
 
 def model_ready(status: Status, path: Mapping[str, str]) -> Answer:
@@ -91,17 +91,11 @@ def model_ready(status: Status, path: Mapping[str, str]) -> Answer:
 
 
 def index(status: Status, _: Mapping[str, str]) -> Answer:
-    served = _served(status)
+    served = status.loaded()
     state = "READY" if status.ready else "UNAVAILABLE"
     return Answer(
         body=orjson.dumps([{"name": served.name, "version": served.version or "", "state": state, "reason": ""}])
     )
-
-
-def _served(status: Status) -> ServedModel:
-    if status.served is None:
-        raise NotLoadedError
-    return status.served
 
 
 def schemas(_: "Signature") -> PredictionSchemas:

@@ -30,7 +30,7 @@ from model_lifecycle.rollout.pod_checks import (
     info_of,
     version_difference,
 )
-from model_lifecycle.rollout.readiness import is_ready, readiness
+from model_lifecycle.rollout.readiness import Readiness, is_ready, readiness
 from model_lifecycle.rollout.target import Kind, Target
 from model_lifecycle.rollout.workloads import (
     DeploymentWorkload,
@@ -176,11 +176,12 @@ class Rollout:
             claim.hold()
             unavailable: UnavailableError | None = None
             try:
-                found, pods, failed, text = self._look(wanted)
-                if found:
+                now, pods = self._look(wanted)
+                text = now.text
+                if now.done:
                     self._progress.done("ready", text)
                     return pods
-                if failed:
+                if now.failed:
                     raise NotReadyError(f"the new pods do not start: {text}")
             except UnavailableError as error:
                 unavailable, text = error, str(error)
@@ -192,17 +193,16 @@ class Rollout:
             self._progress.waiting(text, spent)
             time.sleep(PAUSE)
 
-    def _look(self, wanted: State) -> tuple[bool, list[Json], bool, str]:
-        """Return four values: is the rollout done, the ready new pods, has it failed, and its state in words."""
+    def _look(self, wanted: State) -> tuple[Readiness, list[Json]]:
+        """Return the progress of the Deployment, and its new pods that are ready. Raises LifecycleError."""
         workload = self._read()
         if workload.state() != wanted:
             raise PartialError(self._changed_by_another())
         deployment = self._cluster.deployment(workload.deployment)
         if deployment is None or not workload.pods_serve(deployment["spec"]["template"], wanted):
-            return False, [], False, f"deployment/{workload.deployment} does not have the change yet"
+            return Readiness(text=f"deployment/{workload.deployment} does not have the change yet"), []
         pods = [pod for pod in self._cluster.pods_of(deployment) if workload.pods_serve(pod, wanted)]
-        now = readiness(deployment, pods)
-        return now.done, [pod for pod in pods if is_ready(pod)], now.failed, now.text
+        return readiness(deployment, pods), [pod for pod in pods if is_ready(pod)]
 
     def _ask(self, claim: Claim, pods: Sequence[Json]) -> tuple[bool, int]:
         """Ask each server for its version, and the first one for more.

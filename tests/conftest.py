@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from testbed.cluster.kube import unavailable_reason
-from testbed.mlflow_server import VERSIONS, MlflowServer, mlflow_server
+from testbed.mlflow_server import MlflowServer, mlflow_server
 
 # An example may take any time on a machine with other work. The parent is hypothesis' own profile, another one in CI.
 settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,13 +29,6 @@ def mlflow_3_18(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServ
 def mlflow_2_22(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     with mlflow_server("2.22", tmp_path_factory.mktemp("mlflow-2.22")) as server:
         yield server
-
-
-@pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"mlflow-{version}")
-def any_mlflow(request: pytest.FixtureRequest) -> MlflowServer:
-    """Each supported server in turn."""
-    server: MlflowServer = request.getfixturevalue(f"mlflow_{request.param.replace('.', '_')}")
-    return server
 
 
 def pytest_report_header() -> str:

@@ -36,13 +36,11 @@ VALIDATORS: Final = ("ETag", "Last-Modified")
 class Digest:
     """A digest, and the listing of its files.
 
-    `listing` is None if the server tells no times; then only reading the files can show a change. `recorded` is True if
-    the version's tags have both.
+    `listing` is None if the server tells no times; then only reading the files can show a change.
     """
 
     digest: str
     listing: str | None
-    recorded: bool
 
 
 def digest_of(registry: Registry, version: Version) -> Digest:
@@ -55,7 +53,7 @@ def digest_of(registry: Registry, version: Version) -> Digest:
         listing = _listing(registry, plan)
         known = version.tags.get(TAG_DIGEST)
         if known and listing and listing == version.tags.get(TAG_LISTING):
-            return Digest(digest=known, listing=listing, recorded=True)
+            return Digest(digest=known, listing=listing)
         found = model_digest(_entries(registry, plan))
     except DeliveryError as error:
         raise translated(error) from error
@@ -64,7 +62,7 @@ def digest_of(registry: Registry, version: Version) -> Digest:
             f"the files of version {version.version} of {version.name!r} have the digest {found}, and had {known} when"
             " it was staged"
         )
-    return Digest(digest=found, listing=listing, recorded=bool(known) and TAG_LISTING in version.tags)
+    return Digest(digest=found, listing=listing)
 
 
 def record(registry: Registry, version: Version, found: Digest) -> None:

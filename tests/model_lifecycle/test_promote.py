@@ -273,7 +273,7 @@ def test_name_of_any_characters_stays_one_word_for_a_shell_and_for_github(
         for number, stage in (("1", "Production"), ("2", "Staging"))
     )
     entry = Entry(project_id=PROJECT, name=name, version="2")
-    digest = Digest(digest="", listing=None, recorded=False)
+    digest = Digest(digest="", listing=None)
     step = Step(entry=entry, version=version, others=(former,), aliased="1", digest=digest)
     report.error(name, "a fault")
 

@@ -1,9 +1,15 @@
 """The commands of `model-api-runtime`, a module for each: `check manifest openapi predict replay serve`.
 
-The other modules are parts of these. Of `predict`: `sources` finds the files, on this machine or in a store (`places`);
-`rows` reads their rows in chunks, with `json_rows`, `parquet_rows`, `arrow_rows` and `compressed`; `score` predicts a
-chunk and `writers` write the result. `parts` and `part_record` make a directory of predictions, which a killed command
-continues; `partitions` are columns in the names of directories, `kept_columns` are written with the predictions, and
-`standard_streams` are what the shell gives. `engine`, `on_spark` and `on_ray` score with an engine. `recorded_table` is
-for `replay`, `findings` for `check`.
+The other modules are parts of these. Those of `predict`, in the order of its work:
+
+- `delivered_model` fetches a registered model, `sources` finds the files, on this machine or in a store (`places`), and
+  `versioned_tables` refuses directories of Delta, Hudi and Iceberg; `standard_streams` are what the shell gives;
+- `rows` reads rows in chunks (`chunk`), with `json_rows`, `parquet_rows`, `arrow_rows` and `compressed`; `partitions`
+  and `partition_columns` add the columns in the names of directories, `kept_columns` those beside the predictions;
+- `score_file` takes the chunks of one file to `score`, which predicts one, and to `writers`; `report` shows progress
+  and result;
+- `parts` and `part_record` make a directory of predictions, which a command goes on with after a kill;
+- `engine`, `on_spark` and `on_ray` score with an engine instead.
+
+`recorded_table` is for `replay`, `findings` for `check`, `cli_errors` for all.
 """

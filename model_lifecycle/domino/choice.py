@@ -1,6 +1,6 @@
 """The choice between Domino's two APIs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from model_lifecycle.domino.model_apis import ModelApis
@@ -9,15 +9,14 @@ from model_lifecycle.domino.public_api import PublicModelApis
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import NotFoundError
 
-APIS: Final[Mapping[str, Callable[[DominoRest], ModelApis]]] = {"public": PublicModelApis, "older": OlderModelApis}
+APIS: Final[Mapping[str, type[PublicModelApis | OlderModelApis]]] = {"public": PublicModelApis, "older": OlderModelApis}
 
 
 def model_apis(rest: DominoRest, name: str | None = None) -> ModelApis:
     """Return the API with this name, or the first that this Domino has. Raises NotFoundError, LifecycleError."""
     if name:
         return APIS[name](rest)
-    if PublicModelApis.answers(rest):
-        return PublicModelApis(rest)
-    if OlderModelApis.answers(rest):
-        return OlderModelApis(rest)
+    for api in APIS.values():
+        if api.answers(rest):
+            return api(rest)
     raise NotFoundError(f"{rest.access.uri} has none of Domino's model APIs; is it Domino's address?")

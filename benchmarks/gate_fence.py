@@ -1,7 +1,7 @@
 """The time between a replica's last look at its clock and the end of the call that sends the change.
 
-A replica that is frozen in this time, and for longer than its Lease, makes a change that it should not. The server is
-an empty one on this machine, and the Lease is in memory: neither is in the measured time.
+If a replica is frozen in this time, for longer than its Lease, it makes a change that it should not. The server is an
+empty one on this machine, and the Lease is in memory: neither is in the measured time.
 """
 
 import asyncio

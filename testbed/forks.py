@@ -1,7 +1,7 @@
 """This project's programs in forks of processes that have imported their modules, for tests that start many of them.
 
-A program is the same as in a process of its own, but for the moment at which it imports, and for what the kernel shows
-of it: `/proc` has the command and the environment of the process that it is a fork of.
+A program runs as in a process of its own, with two differences: its imports are done before it starts, and `/proc`
+shows the command and the environment of the process that was forked.
 """
 
 import atexit

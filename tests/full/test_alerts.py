@@ -398,7 +398,7 @@ def healthy(found: Gate, webhook: WebhookServer, world: World) -> None:
 
 
 def unusual(found: Gate, webhook: WebhookServer) -> None:
-    """Send once what has a series of its own: a pod that is denied, one that gets no model, a client that hangs up."""
+    """Cause each event with a metric of its own once: a denied pod, a pod without a model, a client that hangs up."""
     denied, skipped = deepcopy(POD), deepcopy(POD)
     variables = denied["spec"]["containers"][0]["env"]
     next(entry for entry in variables if entry["name"] == "MLFLOW_MODEL_OWNER")["value"] = "../jane"

@@ -8,8 +8,8 @@ A database compares names by its collation, and so a change of `Prömotion.id ` 
 - utf8mb4_unicode_ci and utf8mb4_uca1400_ai_ci ignore some letters as a whole, such as U+FE70 and U+0640;
 - utf8mb4_roman_ci has `j` for `i` and `v` for `u`, utf8mb4_lithuanian_ci `y` for `i` and `c` for `ch`.
 
-No list of such letters fits every database, so a letter of a Latin script, or one with an accent, may mean any two, one
-or no letters here, and any other letter outside ASCII no letter.
+No list of such letters fits every database. So here a Latin letter outside ASCII, or any letter with an accent, may
+mean no letter, any one or any two. Each other letter outside ASCII means no letter.
 """
 
 import unicodedata

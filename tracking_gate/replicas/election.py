@@ -1,9 +1,9 @@
 """The election of the replica that makes changes, by a Lease of the Kubernetes API.
 
 A Lease has no fencing: a replica that was frozen may wake up after another one has taken its Lease. So the holder
-compares a clock before each change, and begins none whose time limit ends after the Lease. A replica that takes the
-Lease waits for that limit once more, in which MLflow may still end a change of the former holder, and then asks MLflow
-what became of the moves that the former holder had begun.
+compares a clock before each change, and begins none whose time limit ends after the Lease. MLflow may still end a
+change of the former holder within that limit, so a replica that takes the Lease waits for the limit once more. Then it
+asks MLflow what became of the moves that the former holder had begun.
 """
 
 import asyncio

@@ -135,7 +135,7 @@ def equal_numbers(count: int, **said: int) -> bytes:
 
 
 def one_list(count: int) -> bytes:
-    """Return a file with one row, a list of equal numbers, of which its footer says that it has one."""
+    """Return a file with one row, a list of `count` equal numbers, whose footer says that there is one number."""
     content = levels(run(0, 1), run(1, count - 1)) + levels(run(2, count)) + b"\x01" + run(0, count)
     pages, start = with_dictionary(SEVEN, content, count)
     return parquet_file(pages, LIST_OF_LONGS, start=start, path=(b"a", b"list", b"element"))

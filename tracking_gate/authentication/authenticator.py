@@ -1,8 +1,8 @@
 """The authenticator: finds the actor of a request by a service token, an issuer's token, or a person's credentials."""
 
-import asyncio
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from multidict import CIMultiDictProxy
@@ -12,6 +12,7 @@ from tracking_gate.authentication.attempt_limits import AttemptLimits
 from tracking_gate.authentication.issuer_tokens import IssuerTokens
 from tracking_gate.authentication.people import PeopleSource, PresentedCredential
 from tracking_gate.authentication.proxied_people import ProxiedPeople
+from tracking_gate.authentication.shared_work import SharedWork
 from tracking_gate.errors import InvalidRequest, Unauthenticated, Unavailable
 from tracking_gate.secret_directory import SecretDirectory
 
@@ -46,7 +47,7 @@ class Authenticator:
         self._issuers = issuers
         self._proxied = proxied
         self._attempts = AttemptLimits(clock)
-        self._checks: dict[tuple[str, bytes], asyncio.Task[Actor]] = {}
+        self._checks: SharedWork[tuple[str, bytes], Actor] = SharedWork()
 
     async def authenticate(self, headers: CIMultiDictProxy[str], peer: str, sender: str | None = None) -> Actor:
         """Return the actor; `sender` is the address of the connection, perhaps that of a proxy in front of the peer.
@@ -96,16 +97,7 @@ class Authenticator:
         """Check credentials once for all requests that send them at the same time: a page sends twenty."""
         if presented is None:
             return await self._attempt(headers, peer, None)
-        key = (peer, presented.digest)
-        if (check := self._checks.get(key)) is None:
-            check = self._checks[key] = asyncio.create_task(self._attempt(headers, peer, presented))
-            check.add_done_callback(lambda done: self._end_check(key, done))
-        return await asyncio.shield(check)
-
-    def _end_check(self, key: tuple[str, bytes], done: "asyncio.Task[Actor]") -> None:
-        del self._checks[key]
-        if not done.cancelled():
-            done.exception()  # its client may have hung up, and the loop would complain
+        return await self._checks.result((peer, presented.digest), partial(self._attempt, headers, peer, presented))
 
     async def _attempt(self, headers: CIMultiDictProxy[str], peer: str, presented: PresentedCredential | None) -> Actor:
         limits = limits_of(peer, presented.name if presented else None, self._limit)

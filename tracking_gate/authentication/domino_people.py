@@ -4,7 +4,6 @@ Routes are those of python-domino 2.2: `GET /v4/users/self`, and `GET /v4/gatewa
 `Collaborating`, the only two relationships that every Domino 6 knows.
 """
 
-import asyncio
 import hashlib
 import logging
 import re
@@ -12,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Self
 
@@ -22,6 +22,7 @@ from model_contract.secret import Secret
 from model_contract.tokens import TOKEN_PREFIX
 from tracking_gate.actors import Actor, ActorKind
 from tracking_gate.authentication.people import PresentedCredential
+from tracking_gate.authentication.shared_work import SharedWork
 from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
 
@@ -75,7 +76,7 @@ class DominoPeople:
         self._clock = clock
         self._answers: OrderedDict[bytes, tuple[float, Actor | None]] = OrderedDict()
         self._accepted: OrderedDict[bytes, float] = OrderedDict()  # until when
-        self._asking: dict[bytes, asyncio.Task[Actor | None]] = {}
+        self._requests: SharedWork[bytes, Actor | None] = SharedWork()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False, cookie_jar=aiohttp.DummyCookieJar())
@@ -101,15 +102,7 @@ class DominoPeople:
             self._answers.move_to_end(key)
             return kept[1]
         # A page sends twenty requests at once: they share one request to Domino, and one wait if it does not answer.
-        if (asking := self._asking.get(key)) is None:
-            asking = self._asking[key] = asyncio.create_task(self._kept(key, credential))
-            asking.add_done_callback(lambda done: self._end_request(key, done))
-        return await asyncio.shield(asking)
-
-    def _end_request(self, key: bytes, done: "asyncio.Task[Actor | None]") -> None:
-        del self._asking[key]
-        if not done.cancelled():
-            done.exception()  # its client may have hung up, and the loop would complain
+        return await self._requests.result(key, partial(self._kept, key, credential))
 
     async def _kept(self, key: bytes, credential: DominoCredential) -> Actor | None:
         """Return Domino's answer, and keep it. Raises Unavailable, which is not kept."""

@@ -11,6 +11,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from tracking_gate.authentication.documents import DocumentError, Documents
 from tracking_gate.authentication.issuers_file import KeySource
+from tracking_gate.authentication.shared_work import SharedWork
 from tracking_gate.errors import Unavailable
 from tracking_gate.metrics import Metrics
 
@@ -48,7 +49,7 @@ class IssuerKeys:
         self._keys: Mapping[str, Key] | None = None
         self._began = float("-inf")  # of the last fetch
         self._failed = False
-        self._fetching: asyncio.Task[None] | None = None
+        self._fetches: SharedWork[str, None] = SharedWork()
 
     async def find(self, key_id: str) -> Key | None:
         """Return the key, None if the issuer has none of that id. Raises Unavailable if the issuer cannot say."""
@@ -69,15 +70,7 @@ class IssuerKeys:
 
     def _fetch(self) -> "asyncio.Task[None]":
         """Return the fetch that is under way or due, which all requests share."""
-        if self._fetching is None:
-            self._fetching = asyncio.create_task(self._fetch_when_due())
-            self._fetching.add_done_callback(self._end_fetch)
-        return self._fetching
-
-    def _end_fetch(self, done: "asyncio.Task[None]") -> None:
-        self._fetching = None
-        if not done.cancelled():
-            done.exception()  # its client may have hung up, and the loop would complain
+        return self._fetches.begin(self._source.issuer, self._fetch_when_due)
 
     async def _fetch_when_due(self) -> None:
         await asyncio.sleep(max(0.0, self._began + self._pause - self._clock()))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from threading import BoundedSemaphore, Lock
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import obstore
 from obstore.exceptions import (
@@ -40,6 +40,9 @@ from model_delivery.errors import (
 )
 from model_delivery.listed_model import ListedFile, flat_tree
 from model_delivery.object_store_settings import ObjectStoreSettings
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, GetResult
 
 CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 WHOLE_REQUEST: Final = timedelta(days=30)  # the limits are on silence and rate, not on the time of a large file
@@ -106,7 +109,7 @@ def connected(place: StoreAddress, settings: ObjectStoreSettings, deadline: Dead
 class Bucket:
     """One bucket, which threads share."""
 
-    def __init__(self, store: Any, name: str, deadline: Deadline) -> None:
+    def __init__(self, store: S3Store | GCSStore | AzureStore, name: str, deadline: Deadline) -> None:
         self._store = store
         self._name = name
         self._deadline = deadline
@@ -140,7 +143,7 @@ class Bucket:
         finally:
             self._streams.release()
 
-    def _get(self, what: str, path: str, options: Any) -> Any:
+    def _get(self, what: str, path: str, options: "GetOptions") -> "GetResult | None":
         """Return obstore's result; None if the store answered a range with something else."""
         self._deadline.remaining()
         with _errors(what):
@@ -173,7 +176,9 @@ class StoreAnswer:
 
     delimited = True  # the store's own length is compared at the end
 
-    def __init__(self, what: str, result: Any, file: ListedFile, deadline: Deadline, *, ranged: bool) -> None:
+    def __init__(
+        self, what: str, result: "GetResult | None", file: ListedFile, deadline: Deadline, *, ranged: bool
+    ) -> None:
         """`result` is None if the store answered a range with something else."""
         self._what = what
         self._result = result
@@ -198,8 +203,10 @@ class StoreAnswer:
 
         Raises TransientError if the body stalls, is too slow, or is cut.
         """
+        if self._result is None:
+            return
         received = 0
-        for chunk in paced(self._what, self._pieces(), self._deadline):
+        for chunk in paced(self._what, self._pieces(self._result), self._deadline):
             received += len(chunk)
             yield chunk
         if received < self._length:
@@ -207,15 +214,15 @@ class StoreAnswer:
 
     def beginning(self, longest: int) -> bytes:
         """Return at most `longest` bytes of the body; the rest is not read."""
-        for chunk in self.chunks() if self._result else ():
+        for chunk in self.chunks():
             return bytes(chunk[:longest])
         return b""
 
-    def _pieces(self) -> Iterator[memoryview]:
+    def _pieces(self, result: "GetResult") -> Iterator[memoryview]:
         limits = self._deadline.limits
         # The bytes that a store at the lowest rate sends within the longest silence, so that no wait takes longer.
         least = max(1, int(min(PIECE, limits.stall * limits.min_rate)))
-        pieces = self._result.stream(min_chunk_size=least)
+        pieces = result.stream(min_chunk_size=least)
         while True:
             self._deadline.remaining()
             with _errors(self._what):
@@ -233,9 +240,9 @@ def _is_odd_range(text: str) -> bool:
     return any(part in text for part in ODD_RANGE) or bool(status and int(status[1]) == UNSATISFIABLE)
 
 
-def _options(file: ListedFile, headers: Mapping[str, str]) -> Any:
+def _options(file: ListedFile, headers: Mapping[str, str]) -> "GetOptions":
     """Return obstore's options: a range, and the tag that the file had when it was listed."""
-    options: dict[str, Any] = {}
+    options: GetOptions = {}
     if found := RANGE.fullmatch(headers.get("Range", "")):
         begin = int(found[1])
         options["range"] = (begin, int(found[2]) + 1) if found[2] else {"offset": begin}

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from time import perf_counter
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,7 +21,7 @@ from prometheus_client import (
 from model_contract.names import GATE_METRICS
 from model_contract.tokens import Purpose
 from tracking_gate.errors import Refusal
-from tracking_gate.secret_directory import SecretDirectory, Tokens
+from tracking_gate.secret_directory import KnownToken, SecretDirectory, Tokens
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 HANG_UPS: Final = ("body", "upstream", "answer")
@@ -29,6 +29,8 @@ CLOSED: Final = ("head", "answer", "close", "idle", "full")
 FORWARDED: Final = ("answered", "unanswered")
 DOMINO_ANSWERS: Final = ("known", "nobody", "unclear")
 FETCHES: Final = ("read", "failed")
+
+Metric = TypeVar("Metric", Counter, Gauge)
 
 
 class Metrics:
@@ -103,7 +105,7 @@ class Metrics:
             self._closed.labels(cause)
         self._seconds = {kind: upstream.labels(kind) for kind in ("ask", "stream")}
 
-    def _of(self, kind: Any, name: str, meaning: str, *labels: str) -> Any:
+    def _of(self, kind: type[Metric], name: str, meaning: str, *labels: str) -> Metric:
         return kind(f"{GATE_METRICS}{name}", meaning, labels, registry=self.registry)
 
     def watch(self, directory: SecretDirectory) -> None:
@@ -184,7 +186,7 @@ class Metrics:
     def keys_fetched(self, result: str) -> None:
         self._keys.labels(result).inc()
 
-    def under_way(self) -> Any:
+    def under_way(self) -> AbstractContextManager[None]:
         """Return a context manager for the time of one request."""
         return self._in_flight.track_inprogress()
 
@@ -207,13 +209,13 @@ def reason_of(kind: type[Refusal]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
-def earliest(moments: Any) -> float:
-    there: list[datetime] = [moment for moment in moments if moment]
+def earliest(moments: Iterable[datetime | None]) -> float:
+    there = [moment for moment in moments if moment]
     return min(there).timestamp() if there else 0.0
 
 
 def _gauge_of(
-    directory: SecretDirectory, purpose: Purpose, measured: Callable[[list[Any]], float]
+    directory: SecretDirectory, purpose: Purpose, measured: Callable[[list[KnownToken]], float]
 ) -> Callable[[], float]:
     def now() -> float:
         tokens = directory.last or Tokens()

@@ -15,6 +15,7 @@ import pytest
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError, RefusedByModelError
 from serving_runtime.prediction.handler import LARGE_BODY
 from serving_runtime.process.body_reader import NICENESS
+from testbed.processes import children, lives
 from testbed.runtime_server import JSON, NATIVE, Answer, RuntimeServer, serving
 
 COLUMNS = ["fixed acidity", "pH", "alcohol"]
@@ -41,26 +42,12 @@ def worker_and_reader(server: RuntimeServer) -> tuple[int, int]:
     return pairs[0]
 
 
-def children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
-
-
 def sockets(pid: int) -> set[str]:
     found = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):  # it was closed meanwhile
             found.add(str(entry.readlink()))
     return {name for name in found if name.startswith("socket:")}
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def split(rows: list[list[Any]]) -> dict[str, Any]:

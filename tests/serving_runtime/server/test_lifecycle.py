@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from testbed.held_calls import held_calls
-from testbed.processes import PATIENCE
+from testbed.processes import PATIENCE, children, lives
 from testbed.runtime_server import JSON, NATIVE, RuntimeServer
 
 RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]})
@@ -226,11 +226,11 @@ def assert_nothing_outlives(server: RuntimeServer, number: int) -> None:
     def only_the_comparing_one() -> bool:
         """The placeholder, which answered before the workers did, may still be ending."""
         others.clear()
-        others.update(child for child in _children(pid) if _lives(child) and child not in server.workers())
+        others.update(child for child in children(pid) if lives(child) and child not in server.workers())
         return len(others) == 1
 
     server.wait_until(only_the_comparing_one)
-    (comparing,), children = others, _children(pid)
+    (comparing,), started = others, children(pid)
     os.kill(comparing, signal.SIGSTOP)  # no signal ends it by itself
     port = f":{server.port:04X} "
     listening = {
@@ -242,7 +242,7 @@ def assert_nothing_outlives(server: RuntimeServer, number: int) -> None:
 
     assert listening
     assert not held & {f"socket:[{inode}]" for inode in listening}
-    server.wait_until(lambda: not any(_lives(child) for child in children))
+    server.wait_until(lambda: not any(lives(child) for child in started))
     with socket.create_server(("127.0.0.1", server.port)):
         pass
 
@@ -250,17 +250,6 @@ def assert_nothing_outlives(server: RuntimeServer, number: int) -> None:
 def is_open(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _children(pid: int) -> set[int]:
-    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_model_that_mlflow_loads_to_something_else_is_served_as_mlflow_loads_it(

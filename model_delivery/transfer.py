@@ -64,7 +64,8 @@ class Transfer:
         self._tasks.add(partial(self._fetch, file) for file in largest_first)
         self._tasks.run(threads=self.parallel, stop=self._stop)
         self._writeback.finish()
-        return tuple(sorted(self._entries))
+        self._entries.sort()
+        return tuple(self._entries)
 
     def _stop(self) -> None:
         self.deadline.stop()

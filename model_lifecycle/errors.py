@@ -60,9 +60,13 @@ class PutBackError(LifecycleError):
 
 
 class UnavailableError(LifecycleError):
-    """A server does not answer."""
+    """A server does not answer. `retry_after` are the seconds after which it asks for the next try."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class NoSpaceError(LifecycleError):

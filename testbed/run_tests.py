@@ -1,7 +1,7 @@
 """`make test`: one pytest for each large folder of tests, side by side, since most tests wait half of their time.
 
 With ARGS, one pytest for what they name; folders in ARGS have their files shared out to two processes for each
-processor, with pytest-xdist. With `--full`, one for `tests/full`, in which a skipped test is a failure.
+processor, with pytest-xdist. With `--full`, one for each part of `tests/full`, in which a skipped test is a failure.
 With COVERAGE=1, coverage is measured too, for a fifth of the time more.
 
 The first pytest is shown as it goes, the output of the others when all have ended, then the processor seconds of each
@@ -41,7 +41,10 @@ FOLDERS: Final[Mapping[str, Sequence[str]]] = {
 }
 # Tests that need a foreign controller, Spark, Ray, a second container runtime or more than 2 GB: `make test-full`.
 FULL: Final = "tests/full"
+# Its parts, by the marks that its conftest.py gives. The first waits longest.
+FULL_PARTS: Final = ("cluster", "engines", "not cluster and not engines")
 ALONE: Final = "tests/cluster"  # one machine has one cluster
+CACHE: Final = ".pytest_cache"
 PROCESSORS: Final = os.cpu_count() or 1
 SHARED_OUT: Final = (f"--numprocesses={2 * PROCESSORS}", "--dist=loadfile")
 AT_ONCE: Final = 3 * PROCESSORS  # a pytest waits for its servers more than half of its time
@@ -62,6 +65,7 @@ COLOURS: Final = re.compile(rb"\x1b\[[0-9;]*m")
 class Run:
     """One pytest, after the command `first`. `output` is passed on as it comes if the run is `live`."""
 
+    name: str
     arguments: Sequence[str]
     live: bool = False
     prefix: Sequence[str] = ()
@@ -110,33 +114,33 @@ def main(arguments: Sequence[str], folders: Mapping[str, Sequence[str]] = FOLDER
     begun = time.monotonic()
     full = list(arguments) == ["--full"]
     if full:
-        runs = [Run([FULL], live=True)]
+        runs = [Run(f"{FULL}, {part}", [FULL, "-m", part, "-o", f"cache_dir={CACHE}/{part}"]) for part in FULL_PARTS]
+        runs[0].live = True
     elif arguments:
-        runs = [Run([*(SHARED_OUT if is_shared_out(arguments) else ()), *arguments], live=True)]
+        runs = [Run("all", [*(SHARED_OUT if is_shared_out(arguments) else ()), *arguments], live=True)]
     else:
-        rest = Run([f"--ignore={folder}" for folder in (*folders, FULL)], live=True, prefix=GENTLY)
-        own = [Run([folder, "-o", f"cache_dir=.pytest_cache/{folder}"], first=folders[folder]) for folder in folders]
+        rest = Run("the rest", [f"--ignore={folder}" for folder in (*folders, FULL)], live=True, prefix=GENTLY)
+        own = [Run(folder, [folder, "-o", f"cache_dir={CACHE}/{folder}"], first=folders[folder]) for folder in folders]
         for run in own[WAITING:]:
             run.prefix = GENTLY
         runs = [rest, *own]
     adopt()
     run_all(runs)
-    for folder, run in zip(folders, runs[1:], strict=False):
-        say(f"\n{folder}, at the same time:\n".encode() + run.output)
+    for run in runs[1:]:
+        say(f"\n{run.name}, at the same time:\n".encode() + run.output)
     # A folder may hold no tests on this machine; a path or a name that ARGS names may not.
     codes = [run.code for run in runs if run.code != NO_TESTS or (run.live and not full)]
-    if full and runs[0].counts["skipped"]:
+    counts = sum((run.counts for run in runs), Counter[str]())
+    if full:
+        del counts["deselected"]  # a part deselects the tests of the others
+    if full and counts["skipped"]:
         say(b"tests/full skips nothing: a test that lacks what it needs fails, and names it\n")
         codes.append(1)
     for command in (["combine", "--quiet"], ["report"]) if coverage() and not any(codes) else ():
         codes.append(subprocess.run([sys.executable, "-m", "coverage", *command], check=False).returncode)
-    names = ["the rest", *folders] if len(runs) > 1 else ["all"]
-    seconds = {name: run.seconds for name, run in zip(names, runs, strict=True)} | {
-        "fork servers": seconds_of_orphans()
-    }
+    seconds = {run.name: run.seconds for run in runs} | {"fork servers": seconds_of_orphans()}
     used = ", ".join(f"{name} {number:.0f}" for name, number in seconds.items())
     say(f"\nprocessor seconds: {used}\n".encode())
-    counts = sum((run.counts for run in runs), Counter[str]())
     told = ", ".join(f"{number} {word}" for word, number in counts.items()) or "no tests ran"
     say(f"{f' {told} in {time.monotonic() - begun:.2f}s ':=^80}\n".encode())
     return next((code for code in codes if code), 0)

@@ -1,5 +1,6 @@
 """`make test` starts several runs at once, and its last line counts all of them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -175,6 +176,22 @@ def test_full_tests_that_skip_fail(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "tests/full skips nothing" in done.stdout
     assert " 1 skipped in " in done.stdout.splitlines()[-1]
+
+
+def test_parts_of_the_full_tests_run_in_a_pytest_each(tmp_path: Path) -> None:
+    """So the tests of the one cluster, those of Spark and Ray, and the others take the time of the longest part."""
+    test = "import os, pytest\n\n{}\ndef test_it() -> None:\n    print('process', os.getpid())\n"
+    parts = {
+        f"tests/full/test_{number}.py": test.format(mark)
+        for number, mark in enumerate(["@pytest.mark.cluster", "@pytest.mark.engines", ""])
+    }
+    settings = {"pyproject.toml": '[tool.pytest.ini_options]\naddopts = ["-rP"]\nmarkers = ["cluster", "engines"]\n'}
+
+    done = run(tmp_path, FILES | parts | settings, "--full")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(set(re.findall(r"^process (\d+)$", done.stdout, re.MULTILINE))) == len(parts)
+    assert " 3 passed in " in done.stdout.splitlines()[-1]
 
 
 def test_folder_of_full_tests_may_be_empty(tmp_path: Path) -> None:

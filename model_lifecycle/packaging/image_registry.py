@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from model_contract.image_reference import ImageReference
 from model_contract.names import CA_DIRECTORY, CA_FILE
 from model_contract.protocol_probe import speaks_http
+from model_contract.retry_after import retry_after
 from model_lifecycle.errors import (
     InvalidError,
     LifecycleError,
@@ -43,6 +44,7 @@ SUCCESS: Final = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED}
 MOVED: Final = {HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT}
 TRIES: Final = 3
 PAUSE: Final = 1.0  # seconds before the second try; twice as many before the third
+LONGEST_WAIT: Final = 60.0  # seconds that a registry may ask for
 REFRESH_TOKEN: Final = "<token>"  # the user that a credential helper tells if the password is a refresh token
 BINARY: Final = {"Content-Type": "application/octet-stream"}
 ERROR_CODE: Final = re.compile(r"[A-Z_]{1,40}")
@@ -206,7 +208,10 @@ class ImageRegistry:
         except requests.exceptions.RequestException as error:
             raise self._failure(error, self._scheme) from error
         if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS or answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise UnavailableError(f"the registry {self._reference.registry} answers {answer.status_code}")
+            raise UnavailableError(
+                f"the registry {self._reference.registry} answers {answer.status_code}",
+                retry_after=retry_after(answer.headers.get("Retry-After")),
+            )
         return answer
 
     def _check(self, answer: requests.Response) -> None:
@@ -267,10 +272,10 @@ def _tried(send: Callable[[], Result]) -> Result:
     for attempt in range(TRIES):
         try:
             return send()
-        except UnavailableError:
+        except UnavailableError as error:
             if attempt == TRIES - 1:
                 raise
-            time.sleep(PAUSE * 2**attempt)
+            time.sleep(max(PAUSE * 2**attempt, min(error.retry_after or 0.0, LONGEST_WAIT)))
     raise AssertionError(TRIES)
 
 

@@ -20,12 +20,19 @@ from tests.model_delivery.test_object_stores import on_s3, s3_models  # noqa: F4
 COMPONENT = Path(__file__).parents[2] / "manifests" / "components" / "kserve"
 # Programs such as cosign compile for a quarter of an hour the first time, and longer on a machine that is busy.
 LONGEST = 3600  # seconds of a test with its fixtures
+# The parts of these tests that `make test-full` runs side by side: one machine has one cluster.
+PARTS = {"cluster": "kube", "engines": "engines"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+        if not isinstance(item, pytest.Function) or Path(__file__).parent not in item.path.parents:
+            continue
+        if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LONGEST))
+        for mark, fixture in PARTS.items():
+            if fixture in item.fixturenames:
+                item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")

@@ -240,6 +240,24 @@ def test_fault_of_the_registry_that_passes_changes_nothing(
     assert digest_of(fetched(registry, f"passing/manifests/{digest}")) == digest
 
 
+def test_registry_is_asked_again_after_the_wait_that_it_asks_for(model_3: Model, registry: ImageRegistry) -> None:
+    asked: list[float] = []
+
+    def busy_for_two_seconds(exchange: Exchange) -> bool:
+        asked.append(time.monotonic())
+        if asked[-1] - asked[0] < 2:
+            exchange.send(429, b"", {"Retry-After": "2"})
+            return True
+        return False
+
+    rule = only("/manifests/", put(busy_for_two_seconds))
+    with reverse_proxy(f"http://{registry.address}", rule, keep_host=True) as network:
+        done = package(model_3, model_3.version(), f"{network.uri.removeprefix('http://')}/busy")
+
+    assert done.code == 0, done.err
+    assert len(asked) == 2
+
+
 def test_registry_that_does_not_know_of_the_tls_before_it_gets_no_plain_request(
     model_3: Model, registry: ImageRegistry, tmp_path: Path
 ) -> None:

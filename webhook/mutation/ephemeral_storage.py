@@ -6,11 +6,10 @@ end in an eviction.
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final
 
 from model_contract.names import INIT_CONTAINER, MODEL_VOLUME
-from model_contract.quantity import Quantity, smallest
+from model_contract.quantity import WHOLE, Quantity, smallest
 from webhook.decision import warning
 from webhook.mutation.resources import quantity_of
 from webhook.pod import Container, Pod, mapping
@@ -53,10 +52,10 @@ def storage_limit(pod: Pod) -> Quantity | None:
     }
     if not limits:
         return None
-    regular = sum((limits.get(container.pointer, Fraction(0)) for container in pod.containers), start=Fraction(0))
-    sidecars = highest = Fraction(0)
+    regular = sum(limits.get(container.pointer, 0) for container in pod.containers)
+    sidecars = highest = 0
     for container in pod.init_containers:
-        limit = limits.get(container.pointer, Fraction(0))
+        limit = limits.get(container.pointer, 0)
         highest = max(highest, sidecars + limit)
         sidecars += limit if container.native_sidecar else 0
     return Quantity.of(max(regular + sidecars, highest))
@@ -64,7 +63,8 @@ def storage_limit(pod: Pod) -> Quantity | None:
 
 def model_share(limit: Quantity) -> Quantity:
     """Return the part of the pod's limit that a model may take; the rest is for scratch files, logs and writes."""
-    return Quantity.of(Fraction(int(max(limit.amount - SCRATCH_SIZE.amount, limit.amount / 2))))
+    share = max(limit.amount - SCRATCH_SIZE.amount, limit.amount // 2)
+    return Quantity.of(share - share % WHOLE)
 
 
 def storage_warnings(store: StoreSize, settings: Settings) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def _existing_size(pod: Pod, settings: Settings) -> Quantity | None:
     return None
 
 
-def _limit(container: Container) -> Fraction | None:
+def _limit(container: Container) -> int | None:
     """Return the limit of the container; None if it is absent or 0, or if the container is the webhook's."""
     resources = container.raw.get("resources")
     if not resources or container.name == INIT_CONTAINER:  # most have none: the rest is slower

@@ -9,11 +9,10 @@ whose containers request more. An annotation goes before the settings, up to the
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from fractions import Fraction
 from typing import Any, Final
 
 from model_contract.names import INIT_CONTAINER
-from model_contract.quantity import Quantity, QuantityError, smallest
+from model_contract.quantity import THOUSANDTH, Quantity, QuantityError, smallest
 from webhook.annotations import PodAnnotations
 from webhook.pod import Container, MalformedPodError, Pod, mapping
 from webhook.settings import Settings
@@ -111,8 +110,8 @@ def _beside_sidecars(pod: Pod, resources: Json, index: int) -> Bounds:
 
 
 def _rest(whole: Quantity, parts: Iterable[Quantity]) -> Quantity:
-    rest = whole.amount - sum((part.amount for part in parts), start=Fraction(0))
-    return Quantity.of(max(Fraction(int(rest * 1000), 1000), Fraction(0)))
+    rest = max(whole.amount - sum(part.amount for part in parts), 0)
+    return Quantity.of(rest - rest % THOUSANDTH)
 
 
 def _annotated_limit(name: str, annotations: PodAnnotations, settings: Settings) -> Quantity | None:
@@ -127,7 +126,7 @@ def _setting(settings: Settings, name: str, bound: str) -> Quantity:
 
 def _sum_of_limits(containers: Iterable[Container]) -> Amounts:
     limits = [_bounds_of(container).limits for container in containers]
-    return {name: Quantity.of(sum((limit[name].amount for limit in limits), start=Fraction(0))) for name in RESOURCES}
+    return {name: Quantity.of(sum(limit[name].amount for limit in limits)) for name in RESOURCES}
 
 
 def _bounds_of(container: Container) -> Bounds:

@@ -75,6 +75,13 @@ def check_length(request: web.BaseRequest, limit: int) -> None:
         raise TooLarge(f"the body has more than {limit} bytes")
 
 
+def check_transfer_coding(request: web.BaseRequest) -> None:
+    """Raise InvalidRequest for a coding besides chunked, such as gzip: MLflow would get the coded bytes as the body."""
+    listed = ",".join(request.headers.getall("Transfer-Encoding", [])).lower().split(",")
+    if {name.strip() for name in listed} - {"", "chunked"}:
+        raise InvalidRequest("send the body with Transfer-Encoding: chunked, and no other coding")
+
+
 def check_empty(request: web.BaseRequest) -> None:
     """Raise InvalidRequest if a GET has a body, from which MLflow would read fields."""
     if request.can_read_body:

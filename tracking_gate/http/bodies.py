@@ -47,6 +47,19 @@ class ClientBody:
             self.fault = fault
             raise
 
+    async def begun(self) -> AsyncIterator[bytes]:
+        """Return the pieces, as soon as the first has come. Raises as `chunks` does."""
+        pieces = self.chunks()
+        first = await anext(pieces, b"")
+
+        async def whole() -> AsyncIterator[bytes]:
+            if first:
+                yield first
+            async for piece in pieces:
+                yield piece
+
+        return whole()
+
     async def _next(self) -> bytes:
         try:
             async with asyncio.timeout(self._pause):

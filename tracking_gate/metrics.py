@@ -57,7 +57,9 @@ class Metrics:
             "phase",
         )
         self._cuts = self._of(Counter, "upstream_cuts", "Answers that MLflow ended in the middle.")
-        self._malformed = self._of(Counter, "malformed_requests", "Requests that are no HTTP, answered with 400.")
+        self._malformed = self._of(
+            Counter, "malformed_requests", "Requests that cannot be read, answered with 400 or 431."
+        )
         self._connections = self._of(Gauge, "connections", "Connections of clients.")
         self._closed = self._of(
             Counter,

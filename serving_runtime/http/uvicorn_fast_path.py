@@ -60,7 +60,9 @@ def _send_whole(send: Any, status: int, headers: Headers, body: bytes) -> bool:
     cycle = getattr(send, "__self__", None)
     if not isinstance(cycle, RequestResponseCycle) or cycle.flow.write_paused:
         return False
-    if not cycle.disconnected and not cycle.transport.is_closing():  # which uvicorn learns a moment later
+    if cycle.transport.is_closing():
+        cycle.disconnected = True  # as uvicorn notes a moment later; until then it would answer 500, which fails
+    if not cycle.disconnected:
         _send(cycle, status, headers, body)
     return True
 

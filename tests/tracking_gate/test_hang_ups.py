@@ -6,8 +6,11 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -168,6 +171,41 @@ def test_answer_that_mlflow_does_not_begin_is_a_503(behind: Gate, between: Relay
 
     assert (refused.status, refused.message) == (503, "MLflow does not answer")
     assert metrics()["errors_total"] == before["errors_total"]
+
+
+def test_body_that_comes_late_is_sent_on_a_connection_that_is_open(tmp_path: Path) -> None:
+    """MLflow closes a connection on which nothing comes for 5 s, while the client waits before it sends its body."""
+    with socket.create_server(("127.0.0.1", 0)) as mlflow, ExitStack() as stack:
+        mlflow.settimeout(PATIENCE)
+        server: Any = SimpleNamespace(uri=f"http://127.0.0.1:{mlflow.getsockname()[1]}")
+        found = stack.enter_context(gate(server, tmp_path))
+        client = stack.enter_context(connected(found.uri, head_of("GET", "/version")))
+        kept = stack.enter_context(accepted(mlflow))
+        answered(kept, b"\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        headers = found.basic("jane") | {"Content-Length": "2", "Expect": "100-continue"}
+        client.sendall(head_of("POST", f"{API}/experiments/search", headers))
+        assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        kept.shutdown(socket.SHUT_WR)
+        assert kept.recv(65536) == b""
+        client.sendall(b"{}")
+        answered(stack.enter_context(accepted(mlflow)), b"{}")
+
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+def accepted(listener: socket.socket) -> socket.socket:
+    connection, _ = listener.accept()
+    connection.settimeout(PATIENCE)
+    return connection
+
+
+def answered(connection: socket.socket, end: bytes) -> None:
+    """Answer the request that ends so."""
+    received = b""
+    while not received.endswith(end):
+        received += connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
 def test_table_of_halves_has_every_case() -> None:

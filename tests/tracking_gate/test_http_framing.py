@@ -1,18 +1,22 @@
 """Requests that two servers could read in two ways: refused, and never two requests for MLflow."""
 
 import gzip
+import http.client
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from testbed.gate import API, Gate, gate
 from testbed.mlflow_server import MlflowServer
+from testbed.processes import PATIENCE
 from testbed.slow_clients import connected, head_of, rest_of
 from tests.tracking_gate.conftest import wine_behind
 
 SEARCH = f"{API}/experiments/search?max_results=1"
+SEARCH_ALL = f"{API}/experiments/search"
 SMUGGLED = b"GET /no/such HTTP/1.1\r\nHost: gate\r\n\r\n"
 
 
@@ -62,6 +66,14 @@ def test_head_that_can_be_read_in_two_ways_is_refused(gate_3: Gate, lines: list[
     assert "Traceback" not in gate_3.process.log.read_text()
 
 
+@pytest.mark.parametrize("coding", ["gzip, chunked", "identity, chunked", "Deflate,chunked"])
+def test_body_in_a_coding_that_would_be_lost_is_refused(gate_3: Gate, coding: str) -> None:
+    """Its chunks are of coded bytes, which MLflow would take for the body."""
+    answer = raw(gate_3, f"Transfer-Encoding: {coding}", body=b"2\r\n{}\r\n0\r\n\r\n", method="POST", target=SEARCH_ALL)
+
+    assert (status_of(answer), b"and no other coding" in answer) == (400, True)
+
+
 def test_lines_that_end_without_a_carriage_return_are_refused(gate_3: Gate) -> None:
     assert status_of(raw(gate_3, end="\n")) == 400
 
@@ -86,21 +98,38 @@ def test_many_headers_are_refused(gate_3: Gate) -> None:
     assert status_of(raw(gate_3, *(f"X-{number}: x" for number in range(200)))) == 400
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
-        ["Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"],
-    ],
-    ids=["websocket", "h2c"],
-)
-def test_connection_does_not_become_another_protocol(gate_3: Gate, lines: list[str]) -> None:
-    head = [f"GET {SEARCH} HTTP/1.1", "Host: gate", "Connection: Upgrade, close", *lines]
-    request = ("\r\n".join([*head, f"Authorization: {gate_3.basic('jane')['Authorization']}"]) + "\r\n\r\n").encode()
-    with connected(gate_3.uri, request + SMUGGLED) as client:
+@pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "tcp", "h2c, websocket"])
+def test_connection_does_not_become_another_protocol(gate_3: Gate, upgrade: str) -> None:
+    lines = [f"Upgrade: {upgrade}", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+    jane = gate_3.basic("jane")["Authorization"]
+    head = [f"GET {SEARCH} HTTP/1.1", "Host: gate", "Connection: Upgrade", f"Authorization: {jane}", *lines]
+    with connected(gate_3.uri, "\r\n".join([*head, "", ""]).encode() + SMUGGLED) as client:
         answer = client.recv(65536)
 
-    assert status_of(answer) in {400, 403}
+    assert status_of(answer) == 403
+
+
+def test_offer_of_http_2_is_ignored(gate_3: Gate) -> None:
+    """Java's client makes it with each request, on a connection that it keeps."""
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
+    headers = gate_3.basic("jane") | {"Content-Type": "application/json"} | offer
+    connection = http.client.HTTPConnection(urlsplit(gate_3.uri).netloc, timeout=PATIENCE)
+    answers = []
+    for _ in range(2):
+        connection.request("POST", SEARCH_ALL, b'{"max_results": 1}', headers)
+        answer = connection.getresponse()
+        answers.append((answer.status, answer.will_close, b"experiments" in answer.read()))
+    connection.close()
+
+    assert answers == [(200, False, True)] * 2
+
+
+@pytest.mark.parametrize("line", ["X: " + "x" * 17_000, "x" * 17_000 + ": x"], ids=["value", "name"])
+def test_long_header_is_named(gate_3: Gate, line: str) -> None:
+    answer = raw(gate_3, line)
+
+    assert status_of(answer) == 431
+    assert b"has more than 16384 bytes" in answer
 
 
 def test_trailers_say_nothing(gate_3: Gate) -> None:

@@ -14,7 +14,7 @@ from tracking_gate.errors import AnswerCut, ClientHungUp, Forbidden, InvalidRequ
 from tracking_gate.gate.guarded import GuardedOperations
 from tracking_gate.gate.recorder import Recorder
 from tracking_gate.gate.request_context import RequestContext
-from tracking_gate.http.bodies import ClientBody, check_empty
+from tracking_gate.http.bodies import ClientBody, check_empty, check_transfer_coding
 from tracking_gate.http.client_addresses import ClientAddresses
 from tracking_gate.http.connections import ClientConnection
 from tracking_gate.http.request_limits import BodyMemory, CallerSlots
@@ -28,6 +28,7 @@ from tracking_gate.policy.read_access import ReadAccess
 from tracking_gate.policy.routes import NOT_ALLOWED, Route, RouteAccess
 from tracking_gate.policy.write_access import WriteAccess
 
+ALLOWED_UPGRADES: Final = frozenset({"websocket", "tcp"})
 MAX_CHANGE: Final = 32 * 1024 * 1024  # bytes of a change by a person: MLflow's clients log inputs of 16 MB
 
 
@@ -123,13 +124,14 @@ class Gate:
                 "this gate does not serve the host that Host names; the admin allows more by --allowed-host"
             )
         check_is_text(request)
+        check_transfer_coding(request)
         context.find_route()
         if not (context.route and context.route.access is RouteAccess.PUBLIC):
             context.actor = await self._authenticator.authenticate(
                 request.headers, context.client_address, request.remote
             )
         check_origin(request)
-        if context.route is None or context.route.access is RouteAccess.DENIED or "Upgrade" in request.headers:
+        if context.route is None or context.route.access is RouteAccess.DENIED or changes_protocol(request):
             raise Forbidden(context.route.refusal if context.route else NOT_ALLOWED)
         caller = context.caller
         await self._slots.take(caller, is_known=context.actor is not None)
@@ -217,6 +219,15 @@ def check_is_text(request: web.BaseRequest) -> None:
         "".join(request.headers.values()).encode()
     except UnicodeEncodeError:
         raise InvalidRequest("a header is not UTF-8") from None
+
+
+def changes_protocol(request: web.BaseRequest) -> bool:
+    """Return True for an Upgrade to a protocol that aiohttp knows. The gate ignores another one (RFC 9110, 7.8).
+
+    Java's client offers h2c with each request.
+    """
+    offered = ",".join(request.headers.getall("Upgrade", [])).lower().split(",")
+    return not ALLOWED_UPGRADES.isdisjoint(name.strip() for name in offered)
 
 
 def check_origin(request: web.BaseRequest) -> None:

@@ -47,6 +47,19 @@ class ClientBody:
             self.fault = fault
             raise
 
+    async def begun(self) -> AsyncIterator[bytes]:
+        """Return the pieces, as soon as the first has come. Raises as `chunks` does."""
+        pieces = self.chunks()
+        first = await anext(pieces, b"")
+
+        async def whole() -> AsyncIterator[bytes]:
+            if first:
+                yield first
+            async for piece in pieces:
+                yield piece
+
+        return whole()
+
     async def _next(self) -> bytes:
         try:
             async with asyncio.timeout(self._pause):
@@ -73,6 +86,13 @@ def check_length(request: web.BaseRequest, limit: int) -> None:
     """Raise TooLarge if the request announces more than `limit` bytes."""
     if (request.content_length or 0) > limit:
         raise TooLarge(f"the body has more than {limit} bytes")
+
+
+def check_transfer_coding(request: web.BaseRequest) -> None:
+    """Raise InvalidRequest for a coding besides chunked, such as gzip: MLflow would get the coded bytes as the body."""
+    listed = ",".join(request.headers.getall("Transfer-Encoding", [])).lower().split(",")
+    if {name.strip() for name in listed} - {"", "chunked"}:
+        raise InvalidRequest("send the body with Transfer-Encoding: chunked, and no other coding")
 
 
 def check_empty(request: web.BaseRequest) -> None:

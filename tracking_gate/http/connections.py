@@ -16,6 +16,7 @@ from socket import SO_LINGER, SOL_SOCKET
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 
 from tracking_gate.http.client_addresses import ClientAddresses, address_group
 from tracking_gate.metrics import Metrics
@@ -115,6 +116,9 @@ class ClientConnection(web.RequestHandler):
             "error_code": "MALFORMED_REQUEST",
             "message": "the request is not HTTP that can be read in one way only",
         }
+        if isinstance(exc, LineTooLong):
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            body["message"] = f"the target or a header of the request has more than {exc.args[1]} bytes"
         response = web.Response(status=status, body=json.dumps(body).encode(), content_type="application/json")
         response.force_close()
         return response

@@ -51,6 +51,8 @@ AUTOMATIC_HEADERS: Final = (
 TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=300)
 LOOKUPS: Final = 100  # connections for the gate's own lookups and guarded operations
 STREAMS: Final = 256  # connections for streamed requests; one caller has --requests-per-caller of them
+# The side that sends the next request must close first: gunicorn closes an idle connection after 2 s, uvicorn after 5.
+IDLE_SECONDS: Final = 1.0
 MAX_UNSTREAMED: Final = 64 * 1024  # bytes of an answer that is sent in one piece
 Body = bytes | payload.Payload
 
@@ -112,7 +114,8 @@ class Upstream:
         ClientBody if no part of an answer was sent, AnswerCut if a part was sent, ClientHungUp in both cases.
         """
         sent = ClientBody(request, pause)
-        data = body or None if body is not None else sent.chunks() if request.can_read_body else None
+        # MLflow closes an idle connection after some seconds, also one that waits here for the client's body.
+        data = body or None if body is not None else await sent.begun() if request.can_read_body else None
         headers = self._headers(request)
         if body is not None:
             headers.popall("Content-Length", None)  # aiohttp writes that of `body`
@@ -178,7 +181,7 @@ class Upstream:
 
 def new_session(connections: int, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections),
+        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=IDLE_SECONDS),
         timeout=timeout,
         auto_decompress=False,
         trust_env=False,

@@ -64,6 +64,8 @@ class Transport:
         self.closed = False
 
     def write(self, data: bytes) -> None:
+        if self.closed:
+            raise RuntimeError("the handler is closed")  # as uvloop does
         self.written += data
 
     def close(self) -> None:
@@ -120,6 +122,19 @@ def test_fast_path_writes_and_leaves_what_uvicorn_does(method: str, keep_alive: 
     asyncio.run(both())
 
     assert state(fast) == state(plain)
+
+
+def test_client_that_hangs_up_before_its_answer_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """The transport closes a moment before uvicorn is told."""
+    cycle = cycle_of(method="POST", keep_alive=True)
+    cycle.transport.close()
+
+    async def application(_scope: Any, _receive: Any, send: Any) -> None:
+        await send_answer(Answer(body=b"{}"), send, headers=(), with_body=True)
+
+    asyncio.run(cycle.run_asgi(application))
+
+    assert caplog.records == []
 
 
 def test_body_that_has_come_is_taken_as_uvicorn_gives_it() -> None:

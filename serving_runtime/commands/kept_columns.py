@@ -25,15 +25,13 @@ Kept = Mapping[str, Any]
 """For each name a list or an Arrow array, with a value for each row."""
 
 
-def kept_by_columns(header: bytes, block: "CsvBlock", names: Sequence[str]) -> Kept | None:
-    """Return the kept columns that the file has; None if Arrow cannot read the block exactly."""
-    known = header_names(header)
+def kept_by_columns(known: Sequence[str], block: "CsvBlock", names: Sequence[str]) -> Kept | None:
+    """Return the kept columns of those that the file has; None if Arrow cannot read the block exactly."""
     return read_texts(known, block, [name for name in names if name in known])
 
 
-def kept_by_cells(header: bytes, rows: Iterable[str], names: Sequence[str]) -> Kept:
-    """Return the kept columns that the file has, as texts; None for a row without the cell."""
-    known = header_names(header)
+def kept_by_cells(known: Sequence[str], rows: Iterable[str], names: Sequence[str]) -> Kept:
+    """Return the kept columns of those that the file has, as texts; None for a row without the cell."""
     cells = [row for row in csv.reader(io.StringIO("".join(rows), newline="")) if row]
     places = {name: known.index(name) for name in names if name in known}
     return {name: [row[at] if at < len(row) else None for row in cells] for name, at in places.items()}

@@ -2,16 +2,16 @@
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, Final
 
 from model_contract.extras import missing_extra
-from serving_runtime.commands.chunk import Chunk
+from serving_runtime.commands.chunk import Chunk, frame_chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.kept_columns import Kept, kept_of_batch
 from serving_runtime.commands.partition_columns import expect_columns, expect_each_once
 from serving_runtime.commands.partitions import Partitions
-from serving_runtime.input.request import Request, TypedFrame
+from serving_runtime.input.request import Request
 from serving_runtime.signature import Signature
 
 try:  # the extra `tables`
@@ -44,6 +44,8 @@ def parquet_chunks(
             kept = kept_of_batch(batch, keep) if keep else None
             yield batch_chunk(batch, before, signature, kept)
             before += batch.num_rows
+        if before != file.metadata.num_rows:
+            raise InputFileError(f"the file is damaged: of {file.metadata.num_rows} rows it has {before}")
     except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, OSError) as error:
         problem = str(error).partition("\n")[0]
         if ENCRYPTED.search(problem):
@@ -77,23 +79,30 @@ def _rows_of_chunk(metadata: Any) -> int:
 
 def batch_chunk(batch: Any, before: int, signature: Signature, kept: Kept | None) -> Chunk:
     """Return the chunk of a batch; a model without a signature gets the frame of pandas, with its index."""
+
+    def place(row: int) -> str:
+        return f"row {before + row + 1}"
+
     if signature.says_nothing:
-        return _frame_chunk(batch.to_pandas(), before, kept)
+        return frame_chunk(_frame(batch, place), place, kept)
 
     def request(first: int, end: int) -> Request:
         return table_request(batch.slice(first, end - first), signature)
 
     return Chunk(
         count=batch.num_rows,
-        place=lambda row: f"row {before + row + 1}",
+        place=place,
         request=request,
         columns=lambda: request(0, batch.num_rows),
         kept=kept,
     )
 
 
-def _frame_chunk(frame: Any, before: int, kept: Kept | None) -> Chunk:
-    def request(first: int, end: int) -> Request:
-        return Request(input=TypedFrame(frame=frame.iloc[first:end].reset_index(drop=True)))
-
-    return Chunk(count=len(frame), place=lambda row: f"row {before + row + 1}", request=request, kept=kept)
+def _frame(batch: Any, place: Callable[[int], str]) -> Any:
+    """Return the frame of pandas. Raises InputFileError if pandas has no such value, such as the year 52951."""
+    try:
+        batch.validate(full=True)  # of a text that is no UTF-8, the first use would fail
+        return batch.to_pandas()
+    except Exception as error:  # of many kinds, and not only Arrow's
+        rows = f"{place(0)} to {place(batch.num_rows - 1)}"
+        raise InputFileError(f"{rows}: pandas cannot hold a value in them ({type(error).__name__})") from error

@@ -6,10 +6,12 @@ import pytest
 
 from serving_runtime.codec.delimited import read_csv
 from serving_runtime.errors import InvalidInputError, MalformedRequestError
+from serving_runtime.input.conform import conformer
 from serving_runtime.input.table import Table
 from serving_runtime.model import Model
 from serving_runtime.protocols.domino.call import read_call
-from serving_runtime.signature import Column, Scalar, Signature
+from serving_runtime.protocols.mlflow.request import read_request
+from serving_runtime.signature import Anything, Column, Scalar, Signature
 from testbed.runtime_core import answer
 
 JSON = "application/json"
@@ -38,6 +40,37 @@ def test_index_that_pandas_cannot_use_is_refused(name: str, index: str, model: C
 def test_name_of_a_column_with_half_of_a_surrogate_pair_is_refused(body: str, model: Callable[[str], Model]) -> None:
     with pytest.raises(MalformedRequestError):
         answer(model("free"), body.encode(), JSON)
+
+
+@pytest.mark.parametrize(
+    "columns", ["[{}]", '[["x", {}]]', '[["x", [{}]]]'], ids=["an object", "in a list", "in a list of a list"]
+)
+def test_name_of_a_column_with_an_object_is_refused(columns: str, model: Callable[[str], Model]) -> None:
+    with pytest.raises(InvalidInputError, match=r"dataframe_split\.columns\[0\]: an .* must be a string or a number"):
+        answer(model("free"), f'{{"dataframe_split": {{"columns": {columns}, "data": [[1]]}}}}'.encode(), JSON)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"dataframe_records": [{{"x": {HALF}}}]}}',
+        f'{{"dataframe_split": {{"columns": ["x", "x"], "index": ["i"], "data": [[{HALF}, 1]]}}}}',
+        f'{{"inputs": {{"x": [{HALF}]}}}}',
+    ],
+    ids=["records", "names that come twice", "inputs"],
+)
+@pytest.mark.parametrize("columns", [(), (Column(name="x", type=Anything(), required=True),)], ids=["free", "any"])
+def test_text_with_half_of_a_surrogate_pair_reaches_a_model_that_takes_any_value(
+    body: str, columns: tuple[Column, ...]
+) -> None:
+    signature = Signature(columns=columns)
+    if columns and "index" in body:
+        body = body.replace('"x", "x"', '"x", "y"')
+
+    data = conformer(signature)(read_request(body.encode(), JSON, signature)).data
+
+    first = data["x"] if isinstance(data, dict) else data.iloc[:, 0].tolist()
+    assert [*first] == ["\ud800"]
 
 
 def test_index_of_texts_and_numbers_reaches_the_model(model: Callable[[str], Model]) -> None:

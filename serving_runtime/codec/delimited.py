@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from serving_runtime.codec.csv_names import known_names, taken_names
+from serving_runtime.codec.csv_reader import csv_problem, csv_reader
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.request import TypedFrame
 from serving_runtime.input.table import Table, delimiter_advice
@@ -123,7 +124,7 @@ def read_frame(body: bytes, signature: Signature) -> pd.DataFrame:
 def _frame(text: str, signature: Signature) -> pd.DataFrame:
     """Raises MalformedRequestError, InvalidInputError."""
     try:
-        header = next(csv.reader(io.StringIO(text, newline="")), [])
+        header = next(csv_reader(io.StringIO(text, newline="")), [])
         _expect_each_once(header, signature)
         if len(header) > FEW_COLUMNS + len(text) // LEAST_COLUMN:
             raise MalformedRequestError("the CSV body has too many columns for its length; send it as JSON")
@@ -135,7 +136,7 @@ def _frame(text: str, signature: Signature) -> pd.DataFrame:
 
 
 def _too_long(header: Sequence[str], text: str) -> tuple[int, str] | None:
-    return too_long_row(header, islice(filter(None, csv.reader(io.StringIO(text, newline=""))), 1, None))
+    return too_long_row(header, islice(filter(None, csv_reader(io.StringIO(text, newline=""))), 1, None))
 
 
 def too_long_row(header: Sequence[str], rows: Iterable[Sequence[str]]) -> tuple[int, str] | None:
@@ -193,20 +194,12 @@ def _by_column(  # noqa: C901  one pass over the lines
 
 def _blocks(text: str) -> Iterator[list[list[str]]]:
     """Yield the lines, some at a time. Raises MalformedRequestError."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv_reader(io.StringIO(text, newline=""), strict=True)
     try:
         while block := list(islice(reader, BLOCK)):
             yield block
     except csv.Error as error:
         raise MalformedRequestError(f"the body is no CSV: {csv_problem(error)}") from None
-
-
-def csv_problem(error: csv.Error) -> str:
-    """Return the message of the csv module, in own words for a carriage return alone: its advice is for programmers."""
-    lone_return = str(error).startswith("new-line character seen in unquoted field")
-    if not lone_return:
-        return str(error)
-    return 'a line ends with a carriage return alone; save it with line feeds, as "CSV UTF-8" of Excel has them'
 
 
 def _with_marked_empty_texts(text: str) -> tuple[str, str | None]:

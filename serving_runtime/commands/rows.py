@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from serving_runtime.codec.csv_names import known_names, taken_names
-from serving_runtime.codec.delimited import csv_problem, read_csv, read_frame, too_long_row
+from serving_runtime.codec.csv_reader import csv_problem, csv_reader, is_too_long
+from serving_runtime.codec.delimited import read_csv, read_frame, too_long_row
 from serving_runtime.commands.arrow_rows import arrow_chunks
 from serving_runtime.commands.chunk import Chunk, frame_chunk
 from serving_runtime.commands.cli_errors import InputFileError
@@ -203,7 +204,7 @@ class _CsvRows:
     def _rows(self) -> list[tuple[int, str]]:
         """Return the line number and the text of each row. Raises InputFileError, UnicodeDecodeError."""
         buffer = _LineBuffer(line.decode() for line in io.BytesIO(self._block.text))
-        reader = csv.reader(buffer, strict=True)
+        reader = csv_reader(buffer, strict=True)
         rows: list[tuple[int, str]] = []
         empty: list[int] = []
         before = 0
@@ -216,9 +217,8 @@ class _CsvRows:
                     empty.append(self._block.line + before)
                 before = reader.line_num
         except csv.Error as error:
-            raise InputFileError(
-                f"line {self._block.line + reader.line_num - 1} is no CSV: {csv_problem(error)}"
-            ) from None
+            line = self._block.line + (before if is_too_long(error) else reader.line_num - 1)
+            raise InputFileError(f"line {line} is no CSV: {csv_problem(error)}") from None
         if empty and rows and empty[0] < rows[-1][0]:
             raise InputFileError(f'line {empty[0]} is empty; a row of one empty cell is written as ""')
         return rows
@@ -252,7 +252,7 @@ class _CsvRows:
         try:
             frame = read_frame(self._header + self._block.text, self._signature)
         except InvalidInputError:
-            row, problem = too_long_row(self._names, csv.reader(text for _, text in self._rows)) or (0, "")
+            row, problem = too_long_row(self._names, csv_reader(text for _, text in self._rows)) or (0, "")
             raise InputFileError(f"{self.place(0, row)}: {problem}") from None
         if len(frame) != len(self):
             raise InputFileError(f"pandas reads {len(frame)} rows in the {len(self)} lines below the header")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_runtime.codec.csv_names import known_names
+from serving_runtime.codec.csv_reader import LONGEST_FIELD
 from serving_runtime.codec.delimited import NULLS, read_csv
 from serving_runtime.errors import InvalidInputError, MalformedRequestError
 from serving_runtime.input.request import TypedFrame
@@ -150,6 +151,22 @@ def test_any_text_in_quotes_is_read_as_it_was_written(rows: list[str]) -> None:
     lines = "".join(f'{number},"{text.replace(chr(34), 2 * chr(34))}"\n' for number, text in enumerate(rows))
 
     assert cells(f"y,x\n{lines}", "string") == rows
+
+
+@pytest.mark.parametrize("way", [read_csv, csv_table], ids=["by cells", "by columns"])
+def test_a_text_is_as_long_as_a_document(way: Callable[[bytes, Signature], Table | None]) -> None:
+    signature = Signature(columns=(Column(name="x", type=Scalar(name="string"), required=True),))
+    document = "a line, and its end\n" * 10_000
+
+    table = way(f'y,x\n1,"{document}"\n'.encode(), signature)
+
+    assert table is not None
+    assert list(table.columns["x"]) == [document]
+
+
+def test_a_quote_that_is_never_closed_ends_the_reading_of_a_long_body() -> None:
+    with pytest.raises(MalformedRequestError, match=r"more than 16,777,216 letters; is a quote missing\?"):
+        cells('x\n"' + "a" * (LONGEST_FIELD + 1), "string")
 
 
 @pytest.mark.parametrize("quotes", ['""' * 60_000, 'a""' * 40_000], ids=["quotes alone", "quotes between letters"])

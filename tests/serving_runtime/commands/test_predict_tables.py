@@ -288,6 +288,13 @@ def test_row_of_csv_that_is_longer_than_others_is_no_row_of_an_index() -> None:
         frames(b'a,b\n1,"x\ny"\n1,2,3\n', "csv")
 
 
+def test_quote_that_is_never_closed_is_named_by_its_line() -> None:
+    content = b"fixed acidity,pH,alcohol\n1,2,3\n" + b'1,2,"' + (b"3" * 999 + b"\n") * 18_000
+    with pytest.raises(InputFileError, match=r"^line 3 is no CSV: a field has more than 16,777,216 letters"):
+        for chunk in chunks(io.BytesIO(content), "csv", WINE_SIGNATURE, 50_000):
+            chunk.request(0, chunk.count)
+
+
 def test_index_of_a_frame_that_pandas_has_written_reaches_the_model() -> None:
     index = pd.Index(["p", "q"], name="patient")
     whole, *rows = frames(in_parquet(pa.Table.from_pandas(pd.DataFrame({"a": [1, 2]}, index=index))), "parquet")

@@ -6,11 +6,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_runtime.codec.csv_names import known_names
-from serving_runtime.codec.csv_reader import LONGEST_FIELD
 from serving_runtime.codec.delimited import NULLS, read_csv
 from serving_runtime.errors import InvalidInputError, MalformedRequestError
 from serving_runtime.input.request import TypedFrame
@@ -110,6 +109,7 @@ def test_a_model_gets_the_columns_that_pandas_has_named(
     assert {name: list(table.columns[name]) for name in expected} == {name: [cell] for name, cell in expected.items()}
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(["", "a", "a.1", "a.2", "Unnamed: 0", "Unnamed: 1", "Unnamed: 0.1"]), min_size=2))
 def test_names_of_pandas_are_those_that_it_gives(header: list[str]) -> None:
     named = pd.read_csv(io.StringIO(",".join(header) + "\n")).columns
@@ -162,11 +162,6 @@ def test_a_text_is_as_long_as_a_document(way: Callable[[bytes, Signature], Table
 
     assert table is not None
     assert list(table.columns["x"]) == [document]
-
-
-def test_a_quote_that_is_never_closed_ends_the_reading_of_a_long_body() -> None:
-    with pytest.raises(MalformedRequestError, match=r"more than 16,777,216 letters; is a quote missing\?"):
-        cells('x\n"' + "a" * (LONGEST_FIELD + 1), "string")
 
 
 @pytest.mark.parametrize("quotes", ['""' * 60_000, 'a""' * 40_000], ids=["quotes alone", "quotes between letters"])

@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import IO, Any, Final
 
 from model_contract.extras import missing_extra
@@ -11,13 +12,14 @@ from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.kept_columns import Kept, kept_of_batch
 from serving_runtime.commands.partition_columns import expect_columns, expect_each_once
 from serving_runtime.commands.partitions import Partitions
+from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import Request
 from serving_runtime.signature import Signature
 
 try:  # the extra `tables`
     import pyarrow as arrow
 
-    from serving_runtime.tables.arrow_tables import table_request
+    from serving_runtime.tables.arrow_tables import frame_request, pandas_frame, table_request
     from serving_runtime.tables.parquet_files import open_parquet
 except ImportError:
     arrow = None
@@ -83,11 +85,14 @@ def batch_chunk(batch: Any, before: int, signature: Signature, kept: Kept | None
     def place(row: int) -> str:
         return f"row {before + row + 1}"
 
-    if signature.says_nothing:
-        return frame_chunk(_frame(batch, place), place, kept)
-
     def request(first: int, end: int) -> Request:
-        return table_request(batch.slice(first, end - first), signature)
+        rows = batch.slice(first, end - first)
+        return frame_request(rows) if signature.says_nothing else table_request(rows, signature)
+
+    if signature.says_nothing:
+        with suppress(MalformedRequestError):  # of some rows, which are found one by one
+            return frame_chunk(pandas_frame(batch), place, kept)
+        return Chunk(count=batch.num_rows, place=place, request=request, kept=kept)
 
     return Chunk(
         count=batch.num_rows,
@@ -96,13 +101,3 @@ def batch_chunk(batch: Any, before: int, signature: Signature, kept: Kept | None
         columns=lambda: request(0, batch.num_rows),
         kept=kept,
     )
-
-
-def _frame(batch: Any, place: Callable[[int], str]) -> Any:
-    """Return the frame of pandas. Raises InputFileError if pandas has no such value, such as the year 52951."""
-    try:
-        batch.validate(full=True)  # of a text that is no UTF-8, the first use would fail
-        return batch.to_pandas()
-    except Exception as error:  # of many kinds, and not only Arrow's
-        rows = f"{place(0)} to {place(batch.num_rows - 1)}"
-        raise InputFileError(f"{rows}: pandas cannot hold a value in them ({type(error).__name__})") from error

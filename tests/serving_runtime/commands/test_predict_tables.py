@@ -19,6 +19,7 @@ from pyarrow import parquet
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.parquet_rows import parquet_chunks
 from serving_runtime.commands.rows import chunks
+from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import TypedFrame
 from serving_runtime.signature import Column, Scalar, Signature
 from serving_runtime.tables.csv_blocks import BLOCK
@@ -308,11 +309,11 @@ UNUSABLE = {
         in_parquet(
             pa.table({"a": [1, 2], "t": pa.array([{"u": 0}, {"u": 2**60}], pa.struct([("u", pa.timestamp("us"))]))})
         ),
-        r"row 1 to row 2: pandas cannot hold a value in them \(ValueError\)",
+        r"pandas cannot hold a value \(ValueError\)",
     ),
     "a text that is no UTF-8": (
         in_parquet(pa.table({"t": pa.array([b"\xed"]).view(pa.string())})),
-        r"row 1 to row 1: pandas cannot hold a value in them \(ArrowInvalid\)",
+        r"pandas cannot hold a value \(ArrowInvalid\)",
     ),
     "a wrong count of rows": (  # a field of 64 bits, and the list of row groups
         in_parquet(pa.table({"a": [1, 2, 3]})).replace(b"\x16\x06\x19", b"\x16\x08\x19", 1),
@@ -324,8 +325,18 @@ UNUSABLE = {
 @pytest.mark.parametrize("sentence", UNUSABLE)
 def test_file_of_parquet_that_pandas_cannot_hold_is_refused(sentence: str) -> None:
     content, problem = UNUSABLE[sentence]
-    with pytest.raises(InputFileError, match=problem):
+    with pytest.raises((InputFileError, MalformedRequestError), match=problem):
         frames(content, "parquet")
+
+
+def test_row_of_parquet_that_pandas_cannot_hold_is_refused_alone(run: Run, models: Path, tmp_path: Path) -> None:
+    source, refused = tmp_path / "rows.parquet", tmp_path / "refused.jsonl"
+    source.write_bytes(UNUSABLE["a time after the year 9999"][0])
+
+    ended = run("predict", "--model-path", models / "free", source, "--output-format", "jsonl", "--errors", refused)
+
+    assert ended.code == 7, ended.err
+    assert json.loads(refused.read_text()) == {"place": "row 2", "problem": "pandas cannot hold a value (ValueError)"}
 
 
 ONLY_ONCE = "__import__('os').mkdir('{}')"  # the second call of the model fails

@@ -41,7 +41,9 @@ def frame_request(batch: pa.RecordBatch) -> Request:
 def pandas_frame(batch: pa.RecordBatch) -> Any:
     """Raises MalformedRequestError if pandas has no such value, such as a time in the year 52951 in an object."""
     try:
-        batch.validate(full=True)  # of a text that is no UTF-8, the first use would fail
+        for column in batch.columns:
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                column.validate(full=True)  # of a text that is no UTF-8, the first use would fail
         return batch.to_pandas()
     except Exception as error:  # of many kinds, and not only Arrow's
         raise MalformedRequestError(f"pandas cannot hold a value ({type(error).__name__})") from error

@@ -332,7 +332,7 @@ def test_file_of_parquet_that_pandas_cannot_hold_is_refused(sentence: str) -> No
 def test_file_of_parquet_whose_writer_did_not_count_the_rows_is_scored() -> None:
     content = in_parquet(pa.table({"a": [1, 2, 3]})).replace(b"\x16\x06\x19", b"\x16\x00\x19", 1)
 
-    assert len(frames(content, "parquet")[0]) == 3
+    assert sum(chunk.count for chunk in chunks(io.BytesIO(content), "parquet", Signature(), 50_000)) == 3
 
 
 def test_row_of_parquet_that_pandas_cannot_hold_is_refused_alone(run: Run, models: Path, tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Any
 
 import pandas as pd
 
+from serving_runtime.codec.csv_names import known_names, taken_names
+from serving_runtime.codec.csv_reader import csv_problem, csv_reader
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.request import TypedFrame
 from serving_runtime.input.table import Table, delimiter_advice
@@ -67,7 +69,7 @@ def read_csv(body: bytes, signature: Signature) -> Table | TypedFrame:
     """
     text = _text(body)
     if not signature.columns:
-        return _read_untyped(text, signature)
+        return TypedFrame(frame=_frame(text, signature))
     text, blank = _with_marked_empty_texts(text)
     header, cells, rows = _by_column(text, blank, signature)
     kinds = {str(column.name): column.type for column in signature.columns}
@@ -86,7 +88,7 @@ def read_csv(body: bytes, signature: Signature) -> Table | TypedFrame:
 def read_csv_as_pandas(body: bytes, signature: Signature) -> TypedFrame:
     """Read the body as MLflow's server does, but parse times afterwards. Raises MalformedRequestError."""
     if not signature.named:
-        return _read_untyped(_text(body), signature)
+        return TypedFrame(frame=_frame(_text(body), signature))
     kinds = {str(column.name): column.type.name for column in signature.columns if isinstance(column.type, Scalar)}
     types = {name: PANDAS_TYPES.get(kind, "object") for name, kind in kinds.items() if kind != "datetime"}
     try:
@@ -107,17 +109,6 @@ def _text(body: bytes) -> str:
         raise MalformedRequestError(f"the body is not UTF-8 (at byte {error.start})") from None
 
 
-def taken_names(header: Sequence[str], signature: Signature, keep: Sequence[str] = ()) -> list[str]:
-    """Return the names in a header that may come only once, because the model takes their columns, or `keep` does.
-
-    Spreadsheets write columns without a name beside a table.
-    """
-    if signature.says_nothing:
-        return [name for name in header if name]  # pandas names the others by their places
-    wanted = {*signature.names, *keep}
-    return [name for name in header if name in wanted] if signature.named else list(header)
-
-
 def _expect_each_once(header: Sequence[str], signature: Signature) -> None:
     """Raise MalformedRequestError if it is not clear which of two columns the model takes."""
     names = taken_names(header, signature)
@@ -125,15 +116,37 @@ def _expect_each_once(header: Sequence[str], signature: Signature) -> None:
         raise MalformedRequestError("the header of the CSV body has a name that comes twice")
 
 
-def _read_untyped(text: str, signature: Signature) -> TypedFrame:
+def read_frame(body: bytes, signature: Signature) -> pd.DataFrame:
+    """Read the body as pandas does, for a model without columns in its signature. Raises MalformedRequestError."""
+    return _frame(_text(body), signature)
+
+
+def _frame(text: str, signature: Signature) -> pd.DataFrame:
+    """Raises MalformedRequestError, InvalidInputError."""
     try:
-        header = next(csv.reader(io.StringIO(text, newline="")), [])
+        header = next(csv_reader(io.StringIO(text, newline="")), [])
         _expect_each_once(header, signature)
         if len(header) > FEW_COLUMNS + len(text) // LEAST_COLUMN:
             raise MalformedRequestError("the CSV body has too many columns for its length; send it as JSON")
-        return TypedFrame(frame=pd.read_csv(io.StringIO(text)))
+        return pd.read_csv(io.StringIO(text))
     except (ValueError, csv.Error, pd.errors.ParserError) as error:
+        if isinstance(error, pd.errors.ParserError) and (fault := _too_long(header, text)):
+            raise InvalidInputError([Fault(path=f"{PATH}[{fault[0]}]", problem=fault[1])]) from None
         raise MalformedRequestError(f"the body is no CSV that pandas can read ({type(error).__name__})") from error
+
+
+def _too_long(header: Sequence[str], text: str) -> tuple[int, str] | None:
+    return too_long_row(header, islice(filter(None, csv_reader(io.StringIO(text, newline=""))), 1, None))
+
+
+def too_long_row(header: Sequence[str], rows: Iterable[Sequence[str]]) -> tuple[int, str] | None:
+    """Return the first row with more values than the header and the first row have, which pandas refuses, and why."""
+    most = len(header)
+    for row, cells in enumerate(rows):
+        most = max(most, len(cells)) if row == 0 else most  # if the first row has more, pandas takes an index from all
+        if len(cells) > most:
+            return row, f"{len(cells)} values, where the header has {len(header)}{delimiter_advice(header)}"
+    return None
 
 
 def _by_column(  # noqa: C901  one pass over the lines
@@ -155,7 +168,7 @@ def _by_column(  # noqa: C901  one pass over the lines
                 continue
             between, empty = between + (empty if header else 0), 0
             if not header:
-                header = ["" if name == blank else name for name in line]
+                header = known_names(["" if name == blank else name for name in line], signature)
                 columns = [[] for _ in header]
             elif len(line) == len(header):
                 lines.append(line)
@@ -181,20 +194,12 @@ def _by_column(  # noqa: C901  one pass over the lines
 
 def _blocks(text: str) -> Iterator[list[list[str]]]:
     """Yield the lines, some at a time. Raises MalformedRequestError."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv_reader(io.StringIO(text, newline=""), strict=True)
     try:
         while block := list(islice(reader, BLOCK)):
             yield block
     except csv.Error as error:
         raise MalformedRequestError(f"the body is no CSV: {csv_problem(error)}") from None
-
-
-def csv_problem(error: csv.Error) -> str:
-    """Return the message of the csv module, in own words for a carriage return alone: its advice is for programmers."""
-    lone_return = str(error).startswith("new-line character seen in unquoted field")
-    if not lone_return:
-        return str(error)
-    return 'a line ends with a carriage return alone; save it with line feeds, as "CSV UTF-8" of Excel has them'
 
 
 def _with_marked_empty_texts(text: str) -> tuple[str, str | None]:

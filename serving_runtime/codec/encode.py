@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
+from serving_runtime.codec.moments import moment_text
 from serving_runtime.codec.returned import (
     LONE_SURROGATE,
     NAMES_OF_FLOATS,
@@ -21,7 +22,6 @@ from serving_runtime.codec.returned import (
     is_record,
     key_text,
     members,
-    moment_text,
     record_rows,
     refused,
     type_in_words,
@@ -45,6 +45,7 @@ def encode(predictions: Any, *, wrapped: bool, nan: Nan = Nan.NULL, coerce: Coer
 
 def dumps(content: Any, nan: Nan = Nan.NULL) -> bytes:
     """Return any value that a model may return as JSON. Raises OutputError."""
+    content = _without_matrix(content)
     try:
         body = orjson.dumps(content, default=_jsonable, option=OPTIONS)
     except (TypeError, ValueError):
@@ -52,6 +53,14 @@ def dumps(content: Any, nan: Nan = Nan.NULL) -> bytes:
     if nan is Nan.NULL or b"null" not in body:  # orjson writes NaN and infinity as null
         return body
     return _dumped_slowly(content, nan)
+
+
+def _without_matrix(content: Any) -> Any:
+    """Return an answer with arrays for scipy's matrices of keys, which are dicts: orjson would write them as empty."""
+    if type(content) is dict:
+        matrices = {key for key, value in content.items() if type(value) is not dict and isinstance(value, dict)}
+        return content | {key: as_known_type(content[key]) for key in matrices} if matrices else content
+    return as_known_type(content) if isinstance(content, dict) else content
 
 
 def _dumped_slowly(content: Any, nan: Nan) -> bytes:

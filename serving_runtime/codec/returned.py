@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from datetime import date, datetime, time
+from datetime import date, time
 from enum import Enum
 from itertools import chain
 from math import isfinite, prod
@@ -50,6 +50,8 @@ def as_known_type(value: Any) -> Any:  # noqa: C901  one case for each library
     match value:
         case np.ndarray():
             return _plain_array(value)
+        case dict() if hasattr(value, "tocsr"):  # scipy's matrix of keys
+            return _dense(value)
         case pd.DataFrame() | pd.Series() | list() | tuple() | dict() | str() | bytes() | int() | float() | None:
             return value
         case pd.MultiIndex():
@@ -170,26 +172,6 @@ def record_rows(array: Values) -> list[tuple[Any, ...]]:
         else:
             columns.append(list(column) if column.dtype.kind in "mMgG" or column.ndim > 1 else column.tolist())
     return list(zip(*columns, strict=True)) if columns else [()] * len(array)
-
-
-def moment_text(value: Any) -> str | None:
-    """Return a time or a duration of numpy in ISO 8601, also one for which pandas has no type; None for NaT."""
-    if np.isnat(value):
-        return None
-    unit = np.datetime_data(value.dtype)[0]
-    if isinstance(value, np.timedelta64):
-        return f"P{value.astype(int)}{unit}" if unit in "YM" else pd.Timedelta(value).isoformat()
-    try:
-        return pd.Timestamp(value).isoformat()
-    except (ValueError, OverflowError):  # the years of pandas end at 292277
-        return str(np.datetime_as_string(value))
-
-
-def as_moments(values: Sequence[Any]) -> list[str] | None:
-    """Return times as texts; None if a value is no time, or if there are no values."""
-    if not values or not all(isinstance(value, datetime) and not pd.isna(value) for value in values):
-        return None
-    return [value.isoformat() for value in values]
 
 
 def _plain_array(array: Values) -> Any:

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pandas as pd
+
 from serving_runtime.commands.kept_columns import Kept
-from serving_runtime.input.request import Request
+from serving_runtime.input.request import Request, TypedFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +25,14 @@ class Chunk:
     whole: bool = False
     columns: Callable[[], Request] | None = None
     kept: Kept | None = None
+
+
+def frame_chunk(frame: pd.DataFrame, place: Callable[[int], str], kept: Kept | None) -> Chunk:
+    """Return the chunk of a frame of pandas, for a model without a signature. An index that only counts begins at 0."""
+
+    def request(first: int, end: int) -> Request:
+        rows = frame.iloc[first:end]
+        counted = isinstance(rows.index, pd.RangeIndex)
+        return Request(input=TypedFrame(frame=rows.reset_index(drop=True) if counted else rows))
+
+    return Chunk(count=len(frame), place=place, request=request, kept=kept)

@@ -171,8 +171,9 @@ def json_chunks(stream: IO[bytes], signature: Signature, size: int, keep: Sequen
         yield from json_lines_chunks(chain(beginning, stream), signature, size, keep)
         return
     body = b"".join((*beginning, stream.read())).removeprefix(BYTE_ORDER_MARK)
-    array = b'{"inputs":' if signature.typed_in_code else b'{"dataframe_records":'
-    document = read_object(array + body + b"}" if body.lstrip().startswith(b"[") else body)
+    is_array = body.lstrip().startswith(b"[")
+    key = "inputs" if signature.typed_in_code else "dataframe_records"
+    document = {key: read_value(body)} if is_array else read_object(body)
     form = next((key for key in TABLES if _rows_in(document, key) is not None), None)
     if form is not None and signature.typed_in_code:
         raise InputFileError(NO_TABLE)

@@ -1,10 +1,10 @@
 """Columns of the input that are written with the predictions (`--keep-columns`)."""
 
-import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from serving_runtime.codec.csv_reader import csv_reader
 from serving_runtime.codec.strict_json import read_written
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.writers import PREDICTION, Writer, record
@@ -25,16 +25,14 @@ Kept = Mapping[str, Any]
 """For each name a list or an Arrow array, with a value for each row."""
 
 
-def kept_by_columns(header: bytes, block: "CsvBlock", names: Sequence[str]) -> Kept | None:
-    """Return the kept columns that the file has; None if Arrow cannot read the block exactly."""
-    known = header_names(header)
+def kept_by_columns(known: Sequence[str], block: "CsvBlock", names: Sequence[str]) -> Kept | None:
+    """Return the kept columns of those that the file has; None if Arrow cannot read the block exactly."""
     return read_texts(known, block, [name for name in names if name in known])
 
 
-def kept_by_cells(header: bytes, rows: Iterable[str], names: Sequence[str]) -> Kept:
-    """Return the kept columns that the file has, as texts; None for a row without the cell."""
-    known = header_names(header)
-    cells = [row for row in csv.reader(io.StringIO("".join(rows), newline="")) if row]
+def kept_by_cells(known: Sequence[str], rows: Iterable[str], names: Sequence[str]) -> Kept:
+    """Return the kept columns of those that the file has, as texts; None for a row without the cell."""
+    cells = [row for row in csv_reader(io.StringIO("".join(rows), newline="")) if row]
     places = {name: known.index(name) for name in names if name in known}
     return {name: [row[at] if at < len(row) else None for row in cells] for name, at in places.items()}
 
@@ -64,7 +62,7 @@ def _record_of(line: bytes) -> Any:
 
 def header_names(header: bytes) -> list[str]:
     """Return the names of the columns in the text of a header; none if it has only empty lines."""
-    return next((cells for cells in csv.reader(io.StringIO(header.decode(), newline="")) if cells), [])
+    return next((cells for cells in csv_reader(io.StringIO(header.decode(), newline="")) if cells), [])
 
 
 class KeepingWriter:

@@ -3,21 +3,23 @@
 import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import IO, Any, Final
 
 from model_contract.extras import missing_extra
-from serving_runtime.commands.chunk import Chunk
+from serving_runtime.commands.chunk import Chunk, frame_chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.kept_columns import Kept, kept_of_batch
 from serving_runtime.commands.partition_columns import expect_columns, expect_each_once
 from serving_runtime.commands.partitions import Partitions
-from serving_runtime.input.request import Request, TypedFrame
+from serving_runtime.errors import MalformedRequestError
+from serving_runtime.input.request import Request
 from serving_runtime.signature import Signature
 
 try:  # the extra `tables`
     import pyarrow as arrow
 
-    from serving_runtime.tables.arrow_tables import table_request
+    from serving_runtime.tables.arrow_tables import frame_request, pandas_frame, table_request
     from serving_runtime.tables.parquet_files import open_parquet
 except ImportError:
     arrow = None
@@ -44,6 +46,8 @@ def parquet_chunks(
             kept = kept_of_batch(batch, keep) if keep else None
             yield batch_chunk(batch, before, signature, kept)
             before += batch.num_rows
+        if before < file.metadata.num_rows:  # some writers do not count them
+            raise InputFileError(f"the file is damaged: of {file.metadata.num_rows} rows it has {before}")
     except (arrow.ArrowInvalid, arrow.ArrowNotImplementedError, OSError) as error:
         problem = str(error).partition("\n")[0]
         if ENCRYPTED.search(problem):
@@ -77,23 +81,23 @@ def _rows_of_chunk(metadata: Any) -> int:
 
 def batch_chunk(batch: Any, before: int, signature: Signature, kept: Kept | None) -> Chunk:
     """Return the chunk of a batch; a model without a signature gets the frame of pandas, with its index."""
-    if signature.says_nothing:
-        return _frame_chunk(batch.to_pandas(), before, kept)
+
+    def place(row: int) -> str:
+        return f"row {before + row + 1}"
 
     def request(first: int, end: int) -> Request:
-        return table_request(batch.slice(first, end - first), signature)
+        rows = batch.slice(first, end - first)
+        return frame_request(rows) if signature.says_nothing else table_request(rows, signature)
+
+    if signature.says_nothing:
+        with suppress(MalformedRequestError):  # of some rows, which are found one by one
+            return frame_chunk(pandas_frame(batch), place, kept)
+        return Chunk(count=batch.num_rows, place=place, request=request, kept=kept)
 
     return Chunk(
         count=batch.num_rows,
-        place=lambda row: f"row {before + row + 1}",
+        place=place,
         request=request,
         columns=lambda: request(0, batch.num_rows),
         kept=kept,
     )
-
-
-def _frame_chunk(frame: Any, before: int, kept: Kept | None) -> Chunk:
-    def request(first: int, end: int) -> Request:
-        return Request(input=TypedFrame(frame=frame.iloc[first:end].reset_index(drop=True)))
-
-    return Chunk(count=len(frame), place=lambda row: f"row {before + row + 1}", request=request, kept=kept)

@@ -10,9 +10,11 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from serving_runtime.codec.delimited import csv_problem, read_csv, taken_names
+from serving_runtime.codec.csv_names import known_names, taken_names
+from serving_runtime.codec.csv_reader import csv_problem, csv_reader, is_too_long
+from serving_runtime.codec.delimited import read_csv, read_frame, too_long_row
 from serving_runtime.commands.arrow_rows import arrow_chunks
-from serving_runtime.commands.chunk import Chunk
+from serving_runtime.commands.chunk import Chunk, frame_chunk
 from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.compressed import DAMAGED, decompressed
 from serving_runtime.commands.json_rows import NO_TABLE, json_chunks, json_lines_chunks
@@ -21,7 +23,7 @@ from serving_runtime.commands.parquet_rows import parquet_chunks
 from serving_runtime.commands.partition_columns import expect_columns, expect_each_once, with_partitions
 from serving_runtime.commands.partitions import Partitions
 from serving_runtime.commands.places import reason
-from serving_runtime.errors import MalformedRequestError
+from serving_runtime.errors import InvalidInputError, MalformedRequestError
 from serving_runtime.input.request import Request
 from serving_runtime.signature import Signature
 from serving_runtime.tables.csv_blocks import CsvBlock, read_csv_blocks
@@ -157,15 +159,15 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
     header = next(blocks)
     if not header.sound:
         raise _CsvRows(b"", header, signature).error()
-    names = header_names(header.text)
+    names = known_names(header_names(header.text), signature, others.keep)
     if names and names[0].startswith(OF_EXCEL):
         raise InputFileError("line 1 tells Excel the delimiter (sep=); remove it, and separate the fields by commas")
     expect_each_once(taken_names(names, signature, others.keep))
     if not signature.columns:  # pandas looks at a whole column to say what it is
         text = b"".join(block.text for block in blocks)
         rest = CsvBlock(content=text, line=header.line + header.text.count(b"\n"))
-        rows = _CsvRows(header.text, rest, signature, others.keep)
-        yield from rows.chunks(len(rows))
+        whole = _CsvRows(header.text, rest, signature, others.keep).frame_chunk()
+        yield from [whole] if whole.count else []
         return
     block: CsvBlock | None = None
     for block, batch in _with_batches(header, blocks, signature):
@@ -202,7 +204,7 @@ class _CsvRows:
     def _rows(self) -> list[tuple[int, str]]:
         """Return the line number and the text of each row. Raises InputFileError, UnicodeDecodeError."""
         buffer = _LineBuffer(line.decode() for line in io.BytesIO(self._block.text))
-        reader = csv.reader(buffer, strict=True)
+        reader = csv_reader(buffer, strict=True)
         rows: list[tuple[int, str]] = []
         empty: list[int] = []
         before = 0
@@ -215,9 +217,8 @@ class _CsvRows:
                     empty.append(self._block.line + before)
                 before = reader.line_num
         except csv.Error as error:
-            raise InputFileError(
-                f"line {self._block.line + reader.line_num - 1} is no CSV: {csv_problem(error)}"
-            ) from None
+            line = self._block.line + (before if is_too_long(error) else reader.line_num - 1)
+            raise InputFileError(f"line {line} is no CSV: {csv_problem(error)}") from None
         if empty and rows and empty[0] < rows[-1][0]:
             raise InputFileError(f'line {empty[0]} is empty; a row of one empty cell is written as ""')
         return rows
@@ -242,15 +243,34 @@ class _CsvRows:
                 kept=self.kept(before, count),
             )
 
+    def frame_chunk(self) -> Chunk:
+        """Return the chunk of the frame that pandas makes of all rows: of a row alone it might make other types.
+
+        Raises InputFileError, MalformedRequestError.
+        """
+        self._rows = [row for row in self._rows if row[1].strip(" \t\r\n")]  # pandas reads no row of white space
+        try:
+            frame = read_frame(self._header + self._block.text, self._signature)
+        except InvalidInputError:
+            row, problem = too_long_row(self._names, csv_reader(text for _, text in self._rows)) or (0, "")
+            raise InputFileError(f"{self.place(0, row)}: {problem}") from None
+        if len(frame) != len(self):
+            raise InputFileError(f"pandas reads {len(frame)} rows in the {len(self)} lines below the header")
+        return frame_chunk(frame, partial(self.place, 0), self.kept(0, len(self)))
+
     def kept(self, before: int, count: int) -> Kept | None:
         if not self._keep:
             return None
-        return kept_by_cells(self._header, (text for _, text in self._rows[before : before + count]), self._keep)
+        return kept_by_cells(self._names, (text for _, text in self._rows[before : before + count]), self._keep)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return known_names(header_names(self._header), self._signature, self._keep)
 
     @cached_property
     def kept_columns(self) -> Kept | None:
         """The kept columns of the whole block, None if they must be read by cells."""
-        return kept_by_columns(self._header, self._block, self._keep) if self._keep else None
+        return kept_by_columns(self._names, self._block, self._keep) if self._keep else None
 
     def place(self, before: int, row: int) -> str:
         return f"line {self._rows[before + row][0]}"

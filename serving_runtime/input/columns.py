@@ -11,7 +11,15 @@ import pandas as pd
 from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.cells import null_for_nan
 from serving_runtime.input.nested import nested, scalars_or_faults
-from serving_runtime.input.table import Key, Table, delimiter_advice, json_values, place_in_frame
+from serving_runtime.input.table import (
+    Key,
+    Table,
+    delimiter_advice,
+    from_split,
+    json_values,
+    pandas_index,
+    place_in_frame,
+)
 from serving_runtime.input.text_columns import TEXTS, TextCells
 from serving_runtime.signature import FLOATS, WHOLE_NUMBERS, Anything, Column, Scalar, Signature
 
@@ -77,7 +85,24 @@ def plain_frame(table: Table) -> pd.DataFrame:
     try:
         return pd.DataFrame(dict(table.columns), index=range(table.rows) if table.index is None else table.index)
     except UnicodeEncodeError:
+        return _frame_of_odd_texts(table)
+
+
+def _frame_of_odd_texts(table: Table) -> pd.DataFrame:
+    try:
+        frame = pd.DataFrame({key: inferred(list(cells)) for key, cells in table.columns.items()})
+    except UnicodeEncodeError:
         raise MalformedRequestError(f"{table.path}: a name of a column has half of a surrogate pair") from None
+    return frame if table.index is None else frame.set_axis(table.index)
+
+
+def frame_of_split(document: dict[str, Any], path: str) -> pd.DataFrame:
+    """Read what `from_split` reads, whatever the names are. Raises MalformedRequestError, InvalidInputError."""
+    table = from_split({**document, "columns": list(range(len(document["columns"])))}, path)
+    frame = plain_frame(table)
+    names = document["columns"]
+    frame.columns = pd.Index(names, dtype=object) if None in names else pandas_index(names, f"{path}.columns")
+    return frame
 
 
 def _by_name(table: Table, columns: Sequence[Column], faults: list[Fault]) -> list[Pair]:
@@ -145,7 +170,7 @@ def _converted(pair: Pair, table: Table, faults: list[Fault]) -> Any:
             if len(faults) >= MOST_FAULTS:
                 break
             found.append(nested(cell, kind, table.place(pair.key, row), faults, required=required))
-        return found
+        return inferred(found) if isinstance(kind, Anything) else found
     if kind.name == "boolean" and not required and isinstance(cells, list) and None in cells:
         scalars_or_faults(
             [False if cell is None else cell for cell in cells], kind, partial(table.place, pair.key), faults
@@ -157,6 +182,14 @@ def _converted(pair: Pair, table: Table, faults: list[Fault]) -> Any:
     if converted is None or converted.dtype.kind != "O":
         return converted
     return texts(converted.tolist()) if kind.name == "string" else converted
+
+
+def inferred(cells: list[Any]) -> Any:
+    """Return values of any type, of which pandas finds the type; a series of objects if a text is no Unicode."""
+    try:
+        return pd.Series(cells)
+    except UnicodeError:
+        return pd.Series(cells, dtype=object)
 
 
 def texts(cells: list[Any]) -> Any:

@@ -127,15 +127,6 @@ def has_odd_names(document: Any) -> bool:
     return len(set(names)) < len(names) or any(name is None or name != name for name in names)  # noqa: PLR0124  NaN alone is unequal
 
 
-def frame_of_split(document: dict[str, Any], path: str) -> pd.DataFrame:
-    """Read what `from_split` reads, whatever the names are. Raises MalformedRequestError, InvalidInputError."""
-    table = from_split({**document, "columns": list(range(len(document["columns"])))}, path)
-    frame = pd.DataFrame(dict(table.columns), index=range(table.rows) if table.index is None else table.index)
-    names = document["columns"]
-    frame.columns = pd.Index(names, dtype=object) if None in names else pandas_index(names, f"{path}.columns")
-    return frame
-
-
 def pandas_index(names: list[Any], path: str) -> "pd.Index[Any]":
     """Return the index that pandas makes of names, with NaN for None. Raises MalformedRequestError if it makes none."""
     try:
@@ -284,15 +275,24 @@ def _keys(names: list[Any], path: str) -> list[Key]:
     if set(map(type, names)) <= {str} and len(set(names)) == len(names):
         return names
     seen: set[Key] = set()
-    names = [_hashable(name) for name in names]
-    for index, name in enumerate(names):
-        if type(name) not in {str, int, float, tuple} or (type(name) is int and abs(name) > LARGEST_NAME):
-            problem = f"{json_type_name(name)}, where a name must be a string or a number"
+    keys = [_hashable(name) for name in names]
+    for index, name in enumerate(keys):
+        if (
+            type(name) not in {str, int, float, tuple}
+            or (type(name) is int and abs(name) > LARGEST_NAME)
+            or _has_object(name)
+        ):
+            problem = f"{json_type_name(names[index])}, where a name must be a string or a number"
             raise InvalidInputError([Fault(path=f"{path}[{index}]", problem=problem)])
         if name in seen:
             raise InvalidInputError([Fault(path=f"{path}[{index}]", problem="a name that comes twice")])
         seen.add(name)
-    return names
+    return keys
+
+
+def _has_object(name: Any) -> bool:
+    """Return True if an object of JSON is among the levels of a name."""
+    return isinstance(name, dict) or (isinstance(name, tuple) and any(map(_has_object, name)))
 
 
 def _hashable(name: Any) -> Any:

@@ -10,10 +10,10 @@ import pyarrow as pa
 from serving_runtime.codec.encode import encode
 from serving_runtime.codec.strict_json import read_written
 from serving_runtime.errors import OutputError, ServingError
-from serving_runtime.input.request import Request, TypedFrame
+from serving_runtime.input.request import Request
 from serving_runtime.model import Model
 from serving_runtime.prediction.failed_rows import in_halves, is_of_all_rows, problem_of_row
-from serving_runtime.tables.arrow_tables import table_request
+from serving_runtime.tables.arrow_tables import frame_request, table_request
 from serving_runtime.tables.predictions import as_predictions
 
 PROBLEM: Final = "problem"
@@ -88,9 +88,7 @@ class BatchScorer:
     def _request(self, batch: pa.RecordBatch) -> Request:
         """Return the request for a prediction of each row; a model without a signature gets the frame of pandas."""
         signature = self.model.metadata.signature
-        if signature.says_nothing:
-            return Request(input=TypedFrame(frame=batch.to_pandas()))
-        return table_request(batch, signature)
+        return frame_request(batch) if signature.says_nothing else table_request(batch, signature)
 
     def _columns(self, value: Any, rows: int) -> list[list[Any]]:
         """Return the columns of predictions that are no plain numbers, from their JSON value."""

@@ -1,6 +1,7 @@
 """`model-api-runtime serve`, from its settings to its end."""
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -97,12 +98,16 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
 
 def _configure_logs() -> None:
     """Write the lines of every logger of the process as JSON to standard output."""
-    json_log.configure(sys.stdout, json_log.JsonFormatter(_log_line))
+    json_log.configure(sys.stdout, json_log.JsonFormatter(log_line))
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it logs start and end of each process, as gunicorn does
 
 
-def _log_line(line: dict[str, Any]) -> str:
-    return orjson.dumps(line, default=str).decode()
+def log_line(line: dict[str, Any]) -> str:
+    """Return the line as JSON, also one with a name of a request, or an error of a model, that is no Unicode."""
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:  # of half of a surrogate pair
+        return json.dumps(line, default=str)
 
 
 def _with_identity(settings: ServeSettings, path: Path) -> ServeSettings:

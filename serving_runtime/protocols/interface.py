@@ -111,9 +111,15 @@ class Refusal:
 
     @classmethod
     def of(cls, error: ServingError) -> "Refusal":
+        details = ({key: _written(text) for key, text in detail.items()} for detail in error.details)
         return cls(
-            status=error.status, error_code=error.error_code, message=error.message, details=tuple(error.details)
+            status=error.status, error_code=error.error_code, message=_written(error.message), details=tuple(details)
         )
+
+
+def _written(text: str) -> str:
+    r"""Return the text with half of a surrogate pair as `\udada`: a name in it may be one, and UTF-8 has none."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError
-from serving_runtime.input.request import Request
+from serving_runtime.errors import MOST_FAULTS, Fault, InvalidInputError, MalformedRequestError
+from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.input.table import Key, PlaceOfCell, Table
 from serving_runtime.input.text_columns import FROM_ARROW, TextCells
 from serving_runtime.signature import Scalar, Signature, Type
@@ -28,6 +28,25 @@ PATH: Final = "table"  # of a batch in the messages about its cells
 def table_request(batch: pa.RecordBatch, signature: Signature) -> Request:
     """Return the request for a prediction of each row."""
     return Request(input=as_table(batch, signature, path=PATH, place=lambda name, row: f'{PATH}[{row}]["{name}"]'))
+
+
+def frame_request(batch: pa.RecordBatch) -> Request:
+    """Return the request of the frame that pandas makes of a batch, for a model without a signature.
+
+    Raises MalformedRequestError.
+    """
+    return Request(input=TypedFrame(frame=pandas_frame(batch)))
+
+
+def pandas_frame(batch: pa.RecordBatch) -> Any:
+    """Raises MalformedRequestError if pandas has no such value, such as a time in the year 52951 in an object."""
+    try:
+        for column in batch.columns:
+            if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+                column.validate(full=True)  # of a text that is no UTF-8, the first use would fail
+        return batch.to_pandas()
+    except Exception as error:  # of many kinds, and not only Arrow's
+        raise MalformedRequestError(f"pandas cannot hold a value ({type(error).__name__})") from error
 
 
 def as_table(batch: pa.RecordBatch, signature: Signature, *, path: str, place: PlaceOfCell) -> Table:

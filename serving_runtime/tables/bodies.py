@@ -69,7 +69,7 @@ def arrow_frame(body: bytes) -> TypedFrame:
     _check_names(table.column_names)
     try:
         return TypedFrame(frame=table.to_pandas())
-    except (pa.ArrowException, ValueError, KeyError) as error:
+    except Exception as error:  # of many kinds, and not only Arrow's
         raise MalformedRequestError(
             f"the body is an Arrow stream that pandas cannot read ({type(error).__name__})"
         ) from error

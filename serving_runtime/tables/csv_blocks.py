@@ -10,6 +10,7 @@ from typing import IO, Final
 
 import numpy as np
 
+from serving_runtime.codec.csv_reader import csv_reader
 from serving_runtime.errors import MalformedRequestError
 
 BLOCK: Final = 8 * 1024 * 1024  # bytes: some 40,000 rows of a dozen numbers, a few of these at a time
@@ -107,7 +108,7 @@ def read_csv_blocks(stream: IO[bytes], *, is_file: bool = False) -> Iterator[Csv
 def _end_of_first(text: bytes, *, final: bool) -> int:
     """Return the end of the first record, 0 if more of it may come. Empty lines before it belong to it."""
     lines = _whole_lines(text, final=final)
-    reader = csv.reader(map(_decoded, lines), strict=True)
+    reader = csv_reader(map(_decoded, lines), strict=True)
     with suppress(csv.Error):
         for cells in reader:
             if cells:
@@ -117,7 +118,7 @@ def _end_of_first(text: bytes, *, final: bool) -> int:
 
 def _is_csv(text: bytes) -> bool:
     try:
-        return bool(list(csv.reader(map(_decoded, io.BytesIO(text)), strict=True)))
+        return bool(list(csv_reader(map(_decoded, io.BytesIO(text)), strict=True)))
     except csv.Error:
         return False
 
@@ -130,7 +131,7 @@ def _end_of_last(text: bytes, start: int, marks: frozenset[bytes], *, final: boo
     if QUOTE not in marks:
         return (len(text) if final else max(text.rfind(b"\n", start) + 1, start)), True
     lines, whole = _whole_lines(memoryview(text)[start:], final=final), 0
-    reader = csv.reader(map(_decoded, lines), strict=True)
+    reader = csv_reader(map(_decoded, lines), strict=True)
     try:
         for _ in reader:
             whole = reader.line_num

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from serving_runtime.codec.delimited import BOOLEANS, NULLS, taken_names
+from serving_runtime.codec.csv_names import known_names, taken_names
+from serving_runtime.codec.csv_reader import csv_reader
+from serving_runtime.codec.delimited import BOOLEANS, NULLS
 from serving_runtime.input.cells import CellError, convert
 from serving_runtime.signature import Scalar, Signature, Type
 from serving_runtime.tables.arrow_tables import types_of
@@ -99,9 +101,10 @@ def _nulls(block: CsvBlock) -> list[str]:
 def _names(header: CsvBlock, signature: Signature) -> list[str] | None:
     """Return the names of the columns; None if they are no CSV, or if the model takes one that comes twice."""
     try:
-        names = next(cells for cells in csv.reader(io.StringIO(header.text.decode(), newline=""), strict=True) if cells)
+        cells = next(cells for cells in csv_reader(io.StringIO(header.text.decode(), newline=""), strict=True) if cells)
     except (csv.Error, UnicodeDecodeError, StopIteration):
         return None
+    names = known_names(cells, signature)
     taken = taken_names(names, signature)
     return names if len(set(taken)) == len(taken) else None
 

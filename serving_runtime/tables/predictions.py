@@ -10,6 +10,7 @@ import pyarrow as pa
 PREDICTION: Final = "prediction"
 # By numpy's kinds. An unsigned number may be beyond Arrow's int64, so its rows are written one by one.
 TYPES: Final = {"b": pa.bool_(), "i": pa.int64(), "f": pa.float64()}
+LARGEST: Final = 8  # bytes of a number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +38,12 @@ def as_predictions(predicted: Any, rows: int, *, finite: bool = True) -> Predict
 
     `finite`: NaN and infinity become null, as in JSON.
     """
+    if isinstance(predicted, np.matrix):
+        predicted = np.asarray(predicted)  # a column of a matrix would be a matrix again
     match predicted:
-        case np.ndarray(ndim=1) if len(predicted) == rows and predicted.dtype.kind in TYPES:
+        case np.ndarray(ndim=1) if len(predicted) == rows and _fits(predicted.dtype):
             return Predictions(table=pa.table({PREDICTION: _column(predicted, finite)}), form="value")
-        case np.ndarray(ndim=2) if len(predicted) == rows and predicted.shape[1] and predicted.dtype.kind in TYPES:
+        case np.ndarray(ndim=2) if len(predicted) == rows and predicted.shape[1] and _fits(predicted.dtype):
             columns = {
                 f"{PREDICTION}_{place}": _column(predicted[:, place], finite) for place in range(predicted.shape[1])
             }
@@ -58,8 +61,13 @@ def _is_plain(frame: pd.DataFrame) -> bool:
         frame.shape[1] > 0
         and all(isinstance(name, str) for name in frame.columns)
         and bool(frame.columns.is_unique)
-        and all(isinstance(kind, np.dtype) and kind.kind in TYPES for kind in frame.dtypes)
+        and all(isinstance(kind, np.dtype) and _fits(kind) for kind in frame.dtypes)
     )
+
+
+def _fits(kind: "np.dtype[Any]") -> bool:
+    """Return True for numbers and booleans that Arrow's types hold unchanged."""
+    return kind.kind in TYPES and kind.itemsize <= LARGEST
 
 
 def _column(values: "np.ndarray[Any, Any]", finite: bool) -> pa.Array:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from serving_runtime.codec.returned import moment_text
+from serving_runtime.codec.moments import moment_text
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.request import JsonInput, Request, TypedFrame
 from serving_runtime.input.table import json_values

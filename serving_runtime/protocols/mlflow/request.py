@@ -12,8 +12,9 @@ from serving_runtime.codec.media_type import JSON_RANGES, MediaType, media_type,
 from serving_runtime.codec.parquet_body import read_parquet
 from serving_runtime.codec.strict_json import read_object
 from serving_runtime.errors import MalformedRequestError, NotAcceptableError, UnsupportedMediaTypeError
+from serving_runtime.input.columns import frame_of_split
 from serving_runtime.input.request import JsonInput, PassThroughInput, Request, TypedFrame
-from serving_runtime.input.table import Table, frame_of_split, from_records, from_split, has_odd_names
+from serving_runtime.input.table import Table, from_records, from_split, has_odd_names
 from serving_runtime.options import Coerce
 from serving_runtime.protocols import lazy
 from serving_runtime.signature import Signature

@@ -8,16 +8,15 @@ import numpy as np
 import pandas as pd
 
 from serving_runtime.codec.encode import dumps
+from serving_runtime.codec.moments import as_moments, moment_text
 from serving_runtime.codec.returned import (
     LONE_SURROGATE,
     Values,
     as_array,
     as_known_type,
-    as_moments,
     column_array,
     column_names,
     key_text,
-    moment_text,
     refused,
 )
 from serving_runtime.frozen_record import frozen_record

@@ -204,7 +204,7 @@ def _values(texts: Sequence[Any], tensor: InputTensor) -> list[Any]:
     values, faults = [], []
     for index, text in enumerate(texts):
         try:
-            values.append(read_value(text.encode()) if isinstance(text, str) else text)
+            values.append(read_value(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else text)
         except MalformedRequestError as error:
             faults.append(Fault(path=tensor.place(index), problem=f"the string must hold JSON: {error}"))
     if faults:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 
+from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.rows import chunks
 from serving_runtime.errors import InvalidInputError
 from serving_runtime.input.conform import conformer
@@ -49,3 +50,16 @@ def test_a_null_that_a_record_leaves_out_is_one_in_every_chunk(form: str, size: 
 def test_a_column_that_no_record_has_is_missing(form: str) -> None:
     with pytest.raises(InvalidInputError, match='the column "b" is missing'):
         rows([{"a": 1.0}, {"a": 2.0, "c": 3.0}], form, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (b'[{"a": 1},]', "line 1, column 11"),
+        (b'[{"a": 1}]\n[{"a": 2}]', "line 2, column 1"),
+        (b'[{"a": 1}], "params": {}', "line 1, column 11"),
+    ],
+)
+def test_fault_of_an_array_is_at_its_place_in_the_file(content: bytes, place: str) -> None:
+    with pytest.raises(InputFileError, match=rf"the file is not JSON: .* \({place}\)"):
+        list(chunks(io.BytesIO(content), "json", SIGNATURE, 4))

@@ -1,6 +1,7 @@
 """`predict` for tables as other programs write them: other types, names and order, damaged and encrypted files."""
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from datetime import date, datetime, time
@@ -10,12 +11,16 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.parquet_rows import parquet_chunks
 from serving_runtime.commands.rows import chunks
+from serving_runtime.errors import MalformedRequestError
+from serving_runtime.input.request import TypedFrame
 from serving_runtime.signature import Column, Scalar, Signature
 from serving_runtime.tables.csv_blocks import BLOCK
 from testbed.encrypted_parquet import encryption_of
@@ -253,6 +258,91 @@ def test_bad_cell_at_the_end_of_a_large_file_is_named_and_leaves_no_output(
     assert json.loads((tmp_path / "errors").read_text())["place"] == f"line {rows + 2}"
     with output.open() as stream:
         assert sum(1 for _ in csv.reader(stream)) == rows + 2
+
+
+def frames(content: bytes, form: str) -> list[pd.DataFrame]:
+    """What a model without a signature gets of each chunk, and of each row alone."""
+    found = []
+    for chunk in chunks(io.BytesIO(content), form, Signature(), 50_000):
+        parts = [(0, chunk.count), *((row, row + 1) for row in range(chunk.count))]
+        requests = [chunk.request(first, end).input for first, end in parts]
+        found += [request.frame for request in requests if isinstance(request, TypedFrame)]
+    return found
+
+
+def in_parquet(table: pa.Table) -> bytes:
+    written = pa.BufferOutputStream()
+    parquet.write_table(table, written)
+    content: bytes = written.getvalue().to_pybytes()
+    return content
+
+
+def test_row_of_csv_has_the_types_of_its_whole_columns() -> None:
+    whole, *rows = frames(b"a,b\n1,x\n2.5,7\n\t \n", "csv")
+
+    assert [len(frame) for frame in (whole, *rows)] == [2, 1, 1]
+    assert all((row.dtypes == whole.dtypes).all() for row in rows)
+
+
+def test_row_of_csv_that_is_longer_than_others_is_no_row_of_an_index() -> None:
+    with pytest.raises(InputFileError, match=r"^line 4: 3 values, where the header has 2$"):
+        frames(b'a,b\n1,"x\ny"\n1,2,3\n', "csv")
+
+
+def test_quote_that_is_never_closed_is_named_by_its_line() -> None:
+    content = b"fixed acidity,pH,alcohol\n1,2,3\n" + b'1,2,"' + (b"3" * 999 + b"\n") * 18_000
+    with pytest.raises(InputFileError, match=r"^line 3 is no CSV: a field has more than 16,777,216 letters"):
+        for chunk in chunks(io.BytesIO(content), "csv", WINE_SIGNATURE, 50_000):
+            chunk.request(0, chunk.count)
+
+
+def test_index_of_a_frame_that_pandas_has_written_reaches_the_model() -> None:
+    index = pd.Index(["p", "q"], name="patient")
+    whole, *rows = frames(in_parquet(pa.Table.from_pandas(pd.DataFrame({"a": [1, 2]}, index=index))), "parquet")
+
+    assert whole.index.equals(index)
+    assert [row.index[0] for row in rows] == ["p", "q"]
+
+
+UNUSABLE = {
+    "a time after the year 9999": (
+        in_parquet(
+            pa.table({"a": [1, 2], "t": pa.array([{"u": 0}, {"u": 2**60}], pa.struct([("u", pa.timestamp("us"))]))})
+        ),
+        r"pandas cannot hold a value \(ValueError\)",
+    ),
+    "a text that is no UTF-8": (
+        in_parquet(pa.table({"t": pa.array([b"\xed"]).view(pa.string())})),
+        r"pandas cannot hold a value \(ArrowInvalid\)",
+    ),
+    "a wrong count of rows": (  # a field of 64 bits, and the list of row groups
+        in_parquet(pa.table({"a": [1, 2, 3]})).replace(b"\x16\x06\x19", b"\x16\x08\x19", 1),
+        "the file is damaged: of 4 rows it has 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", UNUSABLE)
+def test_file_of_parquet_that_pandas_cannot_hold_is_refused(sentence: str) -> None:
+    content, problem = UNUSABLE[sentence]
+    with pytest.raises((InputFileError, MalformedRequestError), match=problem):
+        frames(content, "parquet")
+
+
+def test_file_of_parquet_whose_writer_did_not_count_the_rows_is_scored() -> None:
+    content = in_parquet(pa.table({"a": [1, 2, 3]})).replace(b"\x16\x06\x19", b"\x16\x00\x19", 1)
+
+    assert sum(chunk.count for chunk in chunks(io.BytesIO(content), "parquet", Signature(), 50_000)) == 3
+
+
+def test_row_of_parquet_that_pandas_cannot_hold_is_refused_alone(run: Run, models: Path, tmp_path: Path) -> None:
+    source, refused = tmp_path / "rows.parquet", tmp_path / "refused.jsonl"
+    source.write_bytes(UNUSABLE["a time after the year 9999"][0])
+
+    ended = run("predict", "--model-path", models / "free", source, "--output-format", "jsonl", "--errors", refused)
+
+    assert ended.code == 7, ended.err
+    assert json.loads(refused.read_text()) == {"place": "row 2", "problem": "pandas cannot hold a value (ValueError)"}
 
 
 ONLY_ONCE = "__import__('os').mkdir('{}')"  # the second call of the model fails

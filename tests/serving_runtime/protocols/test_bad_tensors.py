@@ -215,10 +215,14 @@ def test_bytes_after_the_json_that_do_not_fit_their_tensor_are_refused(
 def test_bad_base64_is_refused_and_bad_json_in_a_cell_too(ask: Ask) -> None:
     ids = {"name": "id", "datatype": "INT64", "shape": [1], "data": [1]}
     binary = {"inputs": [ids, {"name": "binary", "datatype": "BYTES", "shape": [1], "data": ["@@"]}]}
-    matrix = {"inputs": [ids, {"name": "matrix", "datatype": "BYTES", "shape": [1], "data": ["[1"]}]}
+    matrix, half = (
+        {"inputs": [ids, {"name": "matrix", "datatype": "BYTES", "shape": [1], "data": [text]}]}
+        for text in ("[1", '["\ud800"]')
+    )
 
     assert "no base64 with padding" in json.loads(ask("optional")("v2", binary).body)["error"]
     assert "the string must hold JSON" in json.loads(ask("nested")("v2", matrix).body)["error"]
+    assert "the string must hold JSON" in json.loads(ask("nested")("v2", half).body)["error"]
 
 
 @pytest.mark.parametrize(

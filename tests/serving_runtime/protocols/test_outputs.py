@@ -166,6 +166,7 @@ WRITTEN: dict[str, Callable[[], Any]] = {
     ),
     "a matrix": lambda: np.arange(4).reshape(2, 2).view(np.matrix),
     "a sparse matrix": lambda: sparse.csr_matrix([[1.0, 0], [0, 2]]),
+    "a sparse matrix that is a dict": lambda: sparse.dok_matrix([[1.0, 0], [0, 2]]),
     "masked numbers": lambda: np.ma.array([1, 2], mask=[False, True]),
     "masked floats": lambda: np.ma.array([1.5, 2], mask=[False, True]),
     "nothing but a mask": lambda: np.ma.masked,
@@ -261,6 +262,7 @@ OTHERWISE = {
     "times beyond those of pandas",
     "durations in years",
     "bytes of several kinds",
+    "a sparse matrix that is a dict",
 }
 
 

@@ -119,6 +119,7 @@ assert not answers_in_arrow(b"application/vnd.apache.arrow.stream, */*;q=0.1")
     [
         (np.array([1.5, 2.5]), {"prediction": [1.5, 2.5]}),
         (np.array([[1, 2], [3, 4]]), {"prediction_0": [1, 3], "prediction_1": [2, 4]}),
+        (np.matrix([[1], [3]]), {"prediction_0": [1, 3]}),
         (["red", None], {"prediction": ["red", None]}),
         ([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}], {"a": [1, 2], "b": ["x", "y"]}),
         ({"a": np.array([1, 2]), "b": ["x", "y"]}, {"a": [1, 2], "b": ["x", "y"]}),
@@ -134,6 +135,11 @@ def test_predictions_are_columns(value: Any, columns: dict[str, Any]) -> None:
 def test_predictions_that_are_no_columns_are_an_error(value: Any) -> None:
     with pytest.raises(OutputError, match="accept application/json"):
         arrow_answer(value, 2, Nan.NULL)
+
+
+def test_numbers_of_more_digits_than_a_double_are_an_error() -> None:
+    with pytest.raises(OutputError, match="more digits than a double"):
+        arrow_answer(np.array([1.5, 2.5], np.longdouble), 2, Nan.NULL)
 
 
 def test_nan_of_doubles_is_by_the_setting() -> None:

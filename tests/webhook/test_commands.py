@@ -322,6 +322,13 @@ def test_explain_shows_the_rule_that_decides(pod: dict[str, Any], tmp_path: Path
     assert "what to do  label the pod dominodatalab.com/workload-type=ModelAPI" in done.stdout
 
 
+NO_PEM = """
+current-context: there
+contexts: [{name: there, context: {cluster: there}}]
+clusters: [{name: there, cluster: {server: "https://127.0.0.1:9", certificate-authority: config}}]
+"""
+
+
 @pytest.mark.parametrize("content", [None, "[]"], ids=["no file", "no kubeconfig"])
 def test_doctor_without_a_cluster_says_how_to_name_one(content: str | None, tmp_path: Path) -> None:
     file = tmp_path / "config"
@@ -332,6 +339,14 @@ def test_doctor_without_a_cluster_says_how_to_name_one(content: str | None, tmp_
     assert done.exit_code == 3
     assert "no cluster: " in done.stderr
     assert "set KUBECONFIG to the file of your cluster" in done.stderr
+
+
+def test_doctor_says_that_a_certificate_of_the_kubeconfig_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(NO_PEM)
+    done = CliRunner().invoke(main, ["doctor"], env={"KUBECONFIG": str(tmp_path / "config")})
+
+    assert done.exit_code == 3
+    assert done.stderr.startswith("Error: a certificate or key of the kubeconfig cannot be used: ")
 
 
 def test_explain_says_if_the_image_is_pinned(pod: dict[str, Any], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from jsonpointer import resolve_pointer
 
 from testbed.api_server import apply_answer, review_of
 from testbed.processes import completed, installed
@@ -96,6 +97,40 @@ def test_inject_changes_the_pod_template_of_a_workload(kind: str, pod: dict[str,
 
     assert workload["spec"]["replicas"] == 2
     assert workload["spec"]["template"]["spec"]["initContainers"][0]["name"] == "mlflow-model-init"
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "pointers"),
+    [
+        ("Job", lambda pod: {"tasks": [{"template": pod}]}, ["/spec/tasks/0/template"]),  # of Volcano
+        (
+            "LeaderWorkerSet",
+            lambda pod: {"leaderWorkerTemplate": {"leaderTemplate": pod, "size": 2, "workerTemplate": pod}},
+            ["/spec/leaderWorkerTemplate/leaderTemplate", "/spec/leaderWorkerTemplate/workerTemplate"],
+        ),
+        (
+            "RayCluster",
+            lambda pod: {"headGroupSpec": {"template": pod}, "workerGroupSpecs": [{"template": pod}]},
+            ["/spec/headGroupSpec/template", "/spec/workerGroupSpecs/0/template"],
+        ),
+    ],
+)
+def test_every_pod_template_of_another_kind_is_found(
+    kind: str,
+    spec: Callable[[dict[str, Any]], dict[str, Any]],
+    pointers: list[str],
+    pod: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "object.json"
+    file.write_text(json.dumps({"kind": kind, "metadata": {"name": "x"}, "spec": spec(pod)}))
+    done = CliRunner().invoke(main, ["inject", "-f", str(file)])
+
+    for pointer in pointers:
+        found = resolve_pointer(yaml.safe_load(done.stdout), pointer)
+        assert found["spec"]["initContainers"][0]["name"] == "mlflow-model-init"
+        part = pointer.replace("/", ".").replace(".", " ", 1) if len(pointers) > 1 else ""
+        assert f"{kind} default/x{part}: injected" in done.stderr
 
 
 def test_inject_changes_the_pod_of_a_cron_job(pod: dict[str, Any], tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def read_injected_objects(filenames: Sequence[str], namespace: str, settings_fil
     contents = [content for filename in filenames for content in read_objects(filename)]
     objects = injected_objects.inject(contents, read_settings(settings_file), namespace=namespace)
     for item in objects:
-        if item.report:
-            click.echo(item.report, err=True)
+        for line in item.report:
+            click.echo(line, err=True)
     if any(item.denied for item in objects):
         sys.exit(ExitCode.PRECONDITION)
     return objects

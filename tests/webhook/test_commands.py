@@ -18,6 +18,7 @@ from testbed.processes import completed, installed
 from testbed.webhook_server import OF_COMMANDS
 from webhook.admission import admit
 from webhook.cli import COMMANDS, main
+from webhook.offline.yaml_text import ManifestLoader, as_yaml
 from webhook.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -329,6 +330,35 @@ def test_plain_words_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
         "text": "no",
         "version": "1.1",
     }
+
+
+# Read by kubectl 1.36, `kubectl create --dry-run=client`.
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        *(("y", True), ("Y", True), ("n", False), ("N", False), ("on", True), ("tRUE", "tRUE")),
+        *(("0o17", 15), ("0X1F", 31), ("-0B11", -3), ("010", 8), ("0o_7", 7), ("1_000", 1000), ("0o", "0o")),
+        *(("09", 9.0), ("1e3", 1000.0), ("1e5_0", 1e50), (".5_0", 0.5), ("1e400", "1e400")),
+    ],
+)
+def test_plain_word_is_the_value_that_kubectl_reads(word: str, value: object) -> None:
+    found = yaml.load(word, Loader=ManifestLoader)  # noqa: S506  a safe one
+
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("1e-5", "1.5e3", "1E5", "+.5", "1_0e2", "09", "0o17", "0X1F", "12e03", "y", "N", "yes", "null", "~", "<<"),
+        *("22:22", "2024-01-31", "", "- a", "a: b", "a\x85b", "a\u2028b", " a", "a \n", "\ta\n  b\n", "\ufeffa"),
+    ],
+)
+def test_text_is_written_so_that_kubectl_reads_a_text(text: str) -> None:
+    """As the learning rate 1e-5 in a variable: without quotes, the API server refuses a number there."""
+    found = yaml.load(as_yaml([{text: text}]), Loader=ManifestLoader)  # noqa: S506  a safe one
+
+    assert found == {text: text}
 
 
 def test_explain_needs_no_settings_for_the_example() -> None:

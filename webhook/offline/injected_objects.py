@@ -1,16 +1,16 @@
 """Objects as they are after the webhook has changed their pods."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import Any
 
 import jsonpatch
-import yaml
 
 from webhook.admission import decide_pod
 from webhook.decision import Decision
 from webhook.offline.workloads import Workload, members, workloads_of
+from webhook.offline.yaml_text import as_yaml
 from webhook.pod import MalformedPodError
 from webhook.reasons import Reason
 from webhook.settings import Settings
@@ -34,13 +34,6 @@ class InjectedObject:
         for workload, decision in self.decisions:
             said = decision.message or "; ".join(decision.warnings) or decision.reason.remedy
             yield f"{workload.title}: {decision.outcome} ({decision.reason}, {decision.reason.rule}): {said}"
-
-
-class Dumper(yaml.SafeDumper):
-    """Writes block style, as kubectl does, without YAML aliases."""
-
-    def ignore_aliases(self, _: Any) -> bool:
-        return True
 
 
 def inject(contents: Iterable[dict[str, Any]], settings: Settings, *, namespace: str) -> list[InjectedObject]:
@@ -82,10 +75,3 @@ def _difference(item: InjectedObject) -> Iterator[str]:
     title = f"{workload.kind} {workload.namespace}/{workload.name}"
     before, after = (as_yaml([content]).splitlines(keepends=True) for content in (item.original, item.content))
     return unified_diff(before, after, f"{title} as it is", f"{title} as admitted")
-
-
-def as_yaml(contents: Iterable[Mapping[str, Any]]) -> str:
-    """Return the objects as a YAML stream."""
-    return "---\n".join(
-        yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000) for content in contents
-    )

@@ -201,7 +201,10 @@ def _credential(plugin: Json, environ: Mapping[str, str]) -> Json:
         raise KubeconfigError(f"the credential plugin {command} of the kubeconfig is not installed")
     variables = {**environ, **{entry["name"]: entry["value"] for entry in plugin["env"]}}
     arguments = [command, *(plugin.get("args") or ())]
-    done = subprocess.run(arguments, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+    try:
+        done = subprocess.run(arguments, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+    except OSError as error:
+        raise KubeconfigError(f"the credential plugin {command} cannot be run: {error.strerror}") from error
     if done.returncode:
         raise KubeconfigError(f"the credential plugin {command} ended with exit code {done.returncode}")
     try:

@@ -164,6 +164,14 @@ def test_credential_plugin_without_a_credential_is_named(script: str, sentence: 
         read(plugin(tmp_path, script), folder=tmp_path)
 
 
+def test_credential_plugin_that_is_no_program_is_named(tmp_path: Path) -> None:
+    content = plugin(tmp_path, "")
+    (tmp_path / "plugin").write_text("no program")
+
+    with pytest.raises(KubeconfigError, match="plugin cannot be run: Exec format error"):
+        read(content, folder=tmp_path)
+
+
 def test_credential_plugin_that_is_not_installed_is_named(tmp_path: Path) -> None:
     content = plugin(tmp_path, "")
     (tmp_path / "plugin").unlink()

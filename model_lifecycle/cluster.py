@@ -3,7 +3,7 @@
 import base64
 import os
 import random
-import shutil
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from lightkube.models.meta_v1 import ObjectMeta, Status
 from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
 
-from model_contract.kubeconfig import kubeconfig_files, merged
+from model_contract.kubeconfig import KubeconfigError, MalformedKubeconfigError, read_kubeconfig
 from model_contract.model_ref import printable
 from model_contract.names import PROJECT_ID_LABEL, PROJECT_TOKENS_SECRETS, TOKEN_KEY, pull_secret
 from model_contract.tls import TlsSettingError, check_authorities
@@ -46,7 +46,15 @@ def client_of(context: str | None) -> Iterator[Client]:
             opened = Client(configuration, field_manager="model-api")
         with opened as client:
             yield client
-    except ConfigError as error:
+    except TlsSettingError as error:
+        raise InvalidError(str(error)) from error
+    except ssl.SSLError as error:
+        raise InvalidError(
+            f"a certificate or key of the kubeconfig cannot be used: {error.reason or 'it is not PEM'}"
+        ) from error
+    except MalformedKubeconfigError as error:
+        raise InvalidError(f"no cluster: {error}; {REMEDY}") from error
+    except (ConfigError, KubeconfigError) as error:
         raise UnavailableError(f"no cluster: {printable(str(error))}; {REMEDY}") from error
     except httpx2.HTTPStatusError as error:
         raise NotAuthorisedError(str(error)) from error
@@ -55,43 +63,20 @@ def client_of(context: str | None) -> Iterator[Client]:
 
 
 def _configuration(context: str | None) -> Any:
-    """Return the configuration. Raises ConfigError, and InvalidError for a file that is no kubeconfig."""
-    try:
-        check_authorities(os.environ)  # lightkube's client reads them as well
-        return _selected(context)
-    except TlsSettingError as error:
-        raise InvalidError(str(error)) from error
-    except ConfigError:
-        raise
-    except (AttributeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
-        raise InvalidError(
-            f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({type(error).__name__}); {REMEDY}"
-        ) from error
-
-
-def _of_this_pod() -> KubeConfig:
-    try:
-        return KubeConfig.from_service_account()
-    except ConfigError as error:
-        raise ConfigError("there is no ~/.kube/config, and this is not a pod") from error
-
-
-def _selected(context: str | None) -> Any:
     """Return the context of the kubeconfig; in a pod without one, its ServiceAccount. Raises ConfigError and others.
 
     lightkube's own search takes the ServiceAccount first: in a job of CI it would be another cluster than KUBECONFIG's.
     """
+    check_authorities(os.environ)  # lightkube's client reads them as well
+    found = read_kubeconfig(
+        os.environ, context, parse=yaml.safe_load, build=lambda one: KubeConfig.from_dict(one).get()
+    )
+    if found:
+        return found
     try:
-        files = kubeconfig_files(os.environ)
-    except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
-    if not files:
-        return _of_this_pod().get(context)
-    found = KubeConfig.from_dict(merged((file, yaml.safe_load(file.read_text())) for file in files)).get(context)
-    plugin = found.user.exec if found and found.user else None
-    if plugin and not shutil.which(plugin.command):
-        raise ConfigError(f"the credential plugin {plugin.command} of the kubeconfig is not installed")
-    return found
+        return KubeConfig.from_service_account().get(context)
+    except ConfigError as error:
+        raise ConfigError("there is no ~/.kube/config, and this is not a pod") from error
 
 
 class TokenSecret:

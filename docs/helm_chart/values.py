@@ -22,12 +22,27 @@ REGISTRY: Final = r"^([A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*/?)?$"
 REPOSITORY: Final = r"^(([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*)?$"
 TAG: Final = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"
 NAMESPACE: Final = {"type": "string", "pattern": r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}
+OBJECT_NAME: Final = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+NAME: Final = {"type": "string", "pattern": f"^{OBJECT_NAME}$"}
+OPTIONAL_NAME: Final = {"type": "string", "pattern": f"^({OBJECT_NAME})?$"}
+QUANTITY: Final = r"^[+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+SIZE: Final = {"type": "string", "pattern": QUANTITY}
+AMOUNTS: Final = {
+    "type": "object",
+    "additionalProperties": {"type": ["string", "number"], "pattern": QUANTITY, "minimum": 0},
+}
 TEXT: Final = {"type": "string"}
 SWITCH: Final = {"type": "boolean"}
 TEXTS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 OBJECT: Final = {"type": "object"}
 OBJECTS: Final = {"type": "array", "items": {"type": "object"}}
+RESOURCES: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"limits": AMOUNTS, "requests": AMOUNTS, "claims": OBJECTS},
+}
 NAMES: Final = {"type": "array", "items": {"type": "string", "minLength": 1}}
+NEEDED: Final = (NAMESPACE, NAME, SIZE)  # schemas of values that no object can do without
 COUNT: Final = {"type": ["integer", "null"], "minimum": 1}
 
 Json = dict[str, Any]
@@ -67,14 +82,16 @@ def image(name: str, tag: str) -> Value:
 def pod(resources: Json) -> dict[str, Value]:
     """Return the values of a Deployment's pods."""
     return {
-        "resources": Value(meaning="Requests and limits of its container.", default=resources, schema=OBJECT),
+        "resources": Value(meaning="Requests and limits of its container.", default=resources, schema=RESOURCES),
         "nodeSelector": Value(meaning="Labels of the nodes that may run its pods.", default={}, schema=TEXTS),
         "tolerations": Value(meaning="Taints of nodes that its pods tolerate.", default=[], schema=OBJECTS),
         "affinity": Value(
             meaning="Affinity of its pods; it replaces that of `highAvailability`.", default={}, schema=OBJECT
         ),
         "priorityClassName": Value(
-            meaning="Priority class of its pods; it replaces that of `highAvailability`.", default="", schema=TEXT
+            meaning="Priority class of its pods; it replaces that of `highAvailability`.",
+            default="",
+            schema=OPTIONAL_NAME,
         ),
         "podLabels": Value(meaning="More labels of its pods.", default={}, schema=TEXTS),
         "podAnnotations": Value(meaning="More annotations of its pods.", default={}, schema=TEXTS),
@@ -132,11 +149,11 @@ def values(version: str, sources: Mapping[str, Source], resources: Mapping[str, 
     parts["gate"] |= {
         "settings": settings_value(GATE_SETTINGS, "docs/reference/gate.md#options"),
         "tokensSecret": Value(
-            meaning="The Secret with every project's tokens.", default="mlflow-proxy-secret", schema=TEXT
+            meaning="The Secret with every project's tokens.", default="mlflow-proxy-secret", schema=NAME
         ),
-        "auditStorage": Value(meaning="Size of the claim for the audit log.", default="5Gi", schema=TEXT),
+        "auditStorage": Value(meaning="Size of the claim for the audit log.", default="5Gi", schema=SIZE),
         "auditStorageClass": Value(
-            meaning="Storage class of that claim; by default that of the cluster.", default="", schema=TEXT
+            meaning="Storage class of that claim; by default that of the cluster.", default="", schema=OPTIONAL_NAME
         ),
         "mlflowPodLabels": Value(
             meaning="Labels of MLflow's pods; by default app.kubernetes.io/name: mlflow.", default={}, schema=TEXTS
@@ -242,6 +259,6 @@ def schema_of_group(declared: Mapping[str, Value]) -> Json:
     needed = [
         name
         for name, value in declared.items()
-        if (value.values and value.default is None) or value.schema is NAMESPACE
+        if (value.values and value.default is None) or any(value.schema is schema for schema in NEEDED)
     ]
     return found | ({"required": needed} if needed else {})

@@ -17,6 +17,13 @@ NAME: Final = re.compile(r"[a-z](?:[-a-z0-9]{0,51}[a-z0-9])?")
 URI: Final = re.compile(r"[a-z][a-z0-9+.-]*:/+[!-.0-~][!-~]*")  # the slashes alone are no URI
 
 
+class Dumper(yaml.SafeDumper):
+    """Writes the names `y` and `n` in quotes: to kubectl they are booleans, to PyYAML they are not."""
+
+
+Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"[yn]\Z"), ["y", "n"])
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "kind",
@@ -46,7 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> ExitCode:
     """Raises SettingError."""
     service = inference_service(options.name, options.storage_uri, options.protocol_version)
-    print(yaml.safe_dump(service, sort_keys=False), end="")
+    print(yaml.dump(service, Dumper=Dumper, sort_keys=False), end="")
     return ExitCode.DONE
 
 

@@ -209,6 +209,7 @@ def test_registration_names_the_service_that_is_there(built: list[Json]) -> None
 
 def test_every_pod_is_restricted(built: list[Json]) -> None:
     for _, template in templates(built):
+        assert "automountServiceAccountToken" in template["spec"]  # policies of admins do not look at the account
         assert template["spec"]["securityContext"]["runAsNonRoot"] is True
         assert template["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in [*template["spec"]["containers"], *template["spec"].get("initContainers", [])]:

@@ -27,9 +27,10 @@ WITH_A_PLUGIN = CONFIG.replace(
     [
         (None, "no cluster: "),
         (CONFIG, "the cluster does not answer: "),
+        (CONFIG.replace("users: [{name: there", "users: [{name: me"), "no cluster: context there of "),
         (WITH_A_PLUGIN, "no cluster: the credential plugin no-such-plugin-of-the-testbed of the kubeconfig is not"),
     ],
-    ids=["no kubeconfig and no pod", "nobody at its address", "no plugin"],
+    ids=["no kubeconfig and no pod", "nobody at its address", "no entry of its user", "no plugin"],
 )
 def test_cluster_that_does_not_answer_is_reported(
     config: str | None, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

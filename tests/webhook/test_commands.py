@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from jsonpointer import resolve_pointer
 
 from testbed.api_server import apply_answer, review_of
 from testbed.processes import completed, installed
 from testbed.webhook_server import OF_COMMANDS
 from webhook.admission import admit
 from webhook.cli import COMMANDS, main
+from webhook.offline.yaml_text import ManifestLoader, as_yaml
 from webhook.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +98,40 @@ def test_inject_changes_the_pod_template_of_a_workload(kind: str, pod: dict[str,
 
     assert workload["spec"]["replicas"] == 2
     assert workload["spec"]["template"]["spec"]["initContainers"][0]["name"] == "mlflow-model-init"
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "pointers"),
+    [
+        ("Job", lambda pod: {"tasks": [{"template": pod}]}, ["/spec/tasks/0/template"]),  # of Volcano
+        (
+            "LeaderWorkerSet",
+            lambda pod: {"leaderWorkerTemplate": {"leaderTemplate": pod, "size": 2, "workerTemplate": pod}},
+            ["/spec/leaderWorkerTemplate/leaderTemplate", "/spec/leaderWorkerTemplate/workerTemplate"],
+        ),
+        (
+            "RayCluster",
+            lambda pod: {"headGroupSpec": {"template": pod}, "workerGroupSpecs": [{"template": pod}]},
+            ["/spec/headGroupSpec/template", "/spec/workerGroupSpecs/0/template"],
+        ),
+    ],
+)
+def test_every_pod_template_of_another_kind_is_found(
+    kind: str,
+    spec: Callable[[dict[str, Any]], dict[str, Any]],
+    pointers: list[str],
+    pod: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "object.json"
+    file.write_text(json.dumps({"kind": kind, "metadata": {"name": "x"}, "spec": spec(pod)}))
+    done = CliRunner().invoke(main, ["inject", "-f", str(file)])
+
+    for pointer in pointers:
+        found = resolve_pointer(yaml.safe_load(done.stdout), pointer)
+        assert found["spec"]["initContainers"][0]["name"] == "mlflow-model-init"
+        part = pointer.replace("/", ".").replace(".", " ", 1) if len(pointers) > 1 else ""
+        assert f"{kind} default/x{part}: injected" in done.stderr
 
 
 def test_inject_changes_the_pod_of_a_cron_job(pod: dict[str, Any], tmp_path: Path) -> None:
@@ -296,6 +332,35 @@ def test_plain_words_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
     }
 
 
+# Read by kubectl 1.36, `kubectl create --dry-run=client`.
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        *(("y", True), ("Y", True), ("n", False), ("N", False), ("on", True), ("tRUE", "tRUE")),
+        *(("0o17", 15), ("0X1F", 31), ("-0B11", -3), ("010", 8), ("0o_7", 7), ("1_000", 1000), ("0o", "0o")),
+        *(("09", 9.0), ("1e3", 1000.0), ("1e5_0", 1e50), (".5_0", 0.5), ("1e400", "1e400")),
+    ],
+)
+def test_plain_word_is_the_value_that_kubectl_reads(word: str, value: object) -> None:
+    found = yaml.load(word, Loader=ManifestLoader)  # noqa: S506  a safe one
+
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("1e-5", "1.5e3", "1E5", "+.5", "1_0e2", "09", "0o17", "0X1F", "12e03", "y", "N", "yes", "null", "~", "<<"),
+        *("22:22", "2024-01-31", "", "- a", "a: b", "a\x85b", "a\u2028b", " a", "a \n", "\ta\n  b\n", "\ufeffa"),
+    ],
+)
+def test_text_is_written_so_that_kubectl_reads_a_text(text: str) -> None:
+    """As the learning rate 1e-5 in a variable: without quotes, the API server refuses a number there."""
+    found = yaml.load(as_yaml([{text: text}]), Loader=ManifestLoader)  # noqa: S506  a safe one
+
+    assert found == {text: text}
+
+
 def test_explain_needs_no_settings_for_the_example() -> None:
     done = run("explain", "-f", EXAMPLE)
 
@@ -322,6 +387,13 @@ def test_explain_shows_the_rule_that_decides(pod: dict[str, Any], tmp_path: Path
     assert "what to do  label the pod dominodatalab.com/workload-type=ModelAPI" in done.stdout
 
 
+NO_PEM = """
+current-context: there
+contexts: [{name: there, context: {cluster: there}}]
+clusters: [{name: there, cluster: {server: "https://127.0.0.1:9", certificate-authority: config}}]
+"""
+
+
 @pytest.mark.parametrize("content", [None, "[]"], ids=["no file", "no kubeconfig"])
 def test_doctor_without_a_cluster_says_how_to_name_one(content: str | None, tmp_path: Path) -> None:
     file = tmp_path / "config"
@@ -332,6 +404,14 @@ def test_doctor_without_a_cluster_says_how_to_name_one(content: str | None, tmp_
     assert done.exit_code == 3
     assert "no cluster: " in done.stderr
     assert "set KUBECONFIG to the file of your cluster" in done.stderr
+
+
+def test_doctor_says_that_a_certificate_of_the_kubeconfig_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(NO_PEM)
+    done = CliRunner().invoke(main, ["doctor"], env={"KUBECONFIG": str(tmp_path / "config")})
+
+    assert done.exit_code == 3
+    assert done.stderr.startswith("Error: a certificate or key of the kubeconfig cannot be used: ")
 
 
 def test_explain_says_if_the_image_is_pinned(pod: dict[str, Any], tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The cluster that a command talks to: a client of the kubeconfig, and the object that `explain` is to explain."""
 
 import os
-import shutil
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -12,7 +12,7 @@ from lightkube import Client, KubeConfig
 from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_namespaced_resource
 
-from model_contract.kubeconfig import kubeconfig_files, merged
+from model_contract.kubeconfig import KubeconfigError, read_kubeconfig
 from model_contract.model_ref import printable
 from model_contract.names import PLATFORM_NAMESPACE
 from model_contract.proxy_settings import PROXY_ADVICE, ProxySettingError, check_proxies
@@ -46,7 +46,7 @@ def cluster_client(context: str | None) -> Iterator[Client]:
     try:
         with _client(_configuration(context)) as client:
             yield client
-    except ConfigError as error:
+    except (ConfigError, KubeconfigError) as error:
         raise InvalidInputError(f"no cluster: {printable(str(error))}; {REMEDY}") from error
     except MissingError as error:
         raise NotFoundError(str(error)) from error
@@ -57,53 +57,36 @@ def cluster_client(context: str | None) -> Iterator[Client]:
 
 
 def _configuration(context: str | None) -> Any:
-    """Return the configuration. Raises ConfigError, and InvalidInputError for a file that is no kubeconfig."""
-    try:
-        return _selected(context)
-    except (AttributeError, LookupError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
-        kind = type(error).__name__
-        raise InvalidInputError(
-            f"no cluster: KUBECONFIG, or ~/.kube/config, is no kubeconfig ({kind}); {REMEDY}"
-        ) from error
-
-
-def _of_this_pod() -> KubeConfig:
-    try:
-        return KubeConfig.from_service_account()
-    except ConfigError as error:
-        raise ConfigError("there is no ~/.kube/config, and this is not a pod") from error
-
-
-def _selected(context: str | None) -> Any:
     """Return the context of the kubeconfig; in a pod without one, its ServiceAccount. Raises ConfigError and others.
 
     lightkube's own search takes the ServiceAccount first: in a job of CI it would be another cluster than KUBECONFIG's.
     """
+    found = read_kubeconfig(
+        os.environ, context, parse=yaml.safe_load, build=lambda one: KubeConfig.from_dict(one).get()
+    )
+    if found:
+        return found
     try:
-        files = kubeconfig_files(os.environ)
-    except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
-    if not files:
-        return _of_this_pod().get(context)
-    found = KubeConfig.from_dict(merged((file, yaml.safe_load(file.read_text())) for file in files)).get(context)
-    plugin = found.user.exec if found and found.user else None
-    if plugin and not shutil.which(plugin.command):
-        raise ConfigError(f"the credential plugin {plugin.command} of the kubeconfig is not installed")
-    return found
+        return KubeConfig.from_service_account().get(context)
+    except ConfigError as error:
+        raise ConfigError("there is no ~/.kube/config, and this is not a pod") from error
 
 
 def _client(configuration: Any) -> Client:
-    """Return a client. Raises InvalidInputError for a proxy or an authority that cannot be used."""
+    """Return a client. Raises InvalidInputError for a proxy, an authority or a certificate that cannot be used."""
     try:
         check_authorities(os.environ)
         check_proxies()
         return Client(configuration)
     except (TlsSettingError, ProxySettingError) as error:
         raise InvalidInputError(str(error)) from error
+    except ssl.SSLError as error:
+        raise InvalidInputError(
+            f"a certificate or key of the kubeconfig cannot be used: {error.reason or 'it is not PEM'}"
+        ) from error
     except (ValueError, TypeError, ImportError, httpx2.InvalidURL) as error:
         raise InvalidInputError(
-            f"no client of the cluster can be made ({type(error).__name__}): {PROXY_ADVICE}, or the kubeconfig names a"
-            " server or a file that cannot be used"
+            f"no client of the cluster can be made ({type(error).__name__}): {PROXY_ADVICE}"
         ) from error
 
 

@@ -11,7 +11,7 @@ from webhook.cli_errors import DocumentError
 from webhook.commands.options import CONTEXT, FILES, NAMESPACE, OUTPUT, SETTINGS, read_settings
 from webhook.offline.explanation import explain as explain_workload
 from webhook.offline.input_files import read_objects
-from webhook.offline.workloads import members, namespace_labels, workload_of
+from webhook.offline.workloads import members, namespace_labels, workloads_of
 
 
 @click.command()
@@ -41,7 +41,7 @@ def explain(  # noqa: PLR0913, PLR0917  click hands over each option
         contents, settings = read_workload(workload, namespace, context)
     else:
         contents, settings = [content for filename in filenames for content in read_file(filename)], None
-    workloads = [found for content in contents if (found := workload_of(content, namespace=namespace))]
+    workloads = [found for content in contents for found in workloads_of(content, namespace=namespace)]
     if not workloads:
         raise DocumentError(f"{workload or ', '.join(filenames)} holds no pod, and nothing that makes pods")
     labels = namespace_labels(contents)

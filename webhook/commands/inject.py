@@ -11,6 +11,7 @@ from webhook.commands.options import FILES, NAMESPACE, SETTINGS, read_settings
 from webhook.offline import injected_objects
 from webhook.offline.injected_objects import InjectedObject
 from webhook.offline.input_files import read_objects
+from webhook.offline.yaml_text import as_yaml
 
 
 @click.command()
@@ -23,7 +24,7 @@ def inject(filenames: Sequence[str], namespace: str, settings_file: Path | None)
     Standard error says what was done. Prints nothing and exits with 6 if one of them is denied.
     """
     objects = read_injected_objects(filenames, namespace, settings_file)
-    click.echo(injected_objects.as_yaml(item.content for item in objects), nl=False)
+    click.echo(as_yaml(item.content for item in objects), nl=False)
 
 
 @click.command()
@@ -45,8 +46,8 @@ def read_injected_objects(filenames: Sequence[str], namespace: str, settings_fil
     contents = [content for filename in filenames for content in read_objects(filename)]
     objects = injected_objects.inject(contents, read_settings(settings_file), namespace=namespace)
     for item in objects:
-        if item.report:
-            click.echo(item.report, err=True)
+        for line in item.report:
+            click.echo(line, err=True)
     if any(item.denied for item in objects):
         sys.exit(ExitCode.PRECONDITION)
     return objects

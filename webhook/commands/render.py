@@ -3,7 +3,7 @@
 import click
 
 from webhook.commands.options import INSTALLED_NAMESPACE
-from webhook.offline.injected_objects import as_yaml
+from webhook.offline.yaml_text import as_yaml
 from webhook.registration import mutating_webhook, policy
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import yaml
 from rich.console import Console
 from rich.padding import Padding
 from rich.syntax import Syntax
@@ -14,6 +13,7 @@ from model_contract.names import MODEL_VARIABLES
 from webhook.decision import ModelImage
 from webhook.doctor.findings import Finding, Health
 from webhook.offline.explanation import ContainerFinding, ExplainedRule, Explanation
+from webhook.offline.yaml_text import yaml_of
 from webhook.reasons import Outcome
 
 RULE_MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("?", "yellow")}
@@ -118,10 +118,6 @@ def _show_operation(operation: Mapping[str, Any], console: Console) -> None:
     """Print one addition: its path, and its value as YAML without line breaks, so that it can be copied."""
     console.print()
     console.print(Text(f"  + {operation['path'].replace('~1', '/')}", style="green"), soft_wrap=True)
-    text = (
-        yaml.safe_dump(operation["value"], sort_keys=False, width=1000, default_flow_style=False)
-        .removesuffix("...\n")
-        .rstrip()
-    )
+    text = yaml_of(operation["value"]).removesuffix("...\n").rstrip()
     indented = "\n".join(f"    {line}" for line in text.splitlines())
     console.print(Syntax("", "yaml", background_color="default").highlight(indented), soft_wrap=True, end="")

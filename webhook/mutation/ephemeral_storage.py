@@ -5,7 +5,9 @@ of the pod, although no container's own limit names it; so a volume that is larg
 end in an eviction.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from model_contract.names import INIT_CONTAINER, MODEL_VOLUME
@@ -65,6 +67,27 @@ def model_share(limit: Quantity) -> Quantity:
     """Return the part of the pod's limit that a model may take; the rest is for scratch files, logs and writes."""
     share = max(limit.amount - SCRATCH_SIZE.amount, limit.amount // 2)
     return Quantity.of(share - share % WHOLE)
+
+
+def storage_bounds(pod: Pod) -> Mapping[str, Mapping[str, str]]:
+    """Return requests and limits of `ephemeral-storage` for the init container; none unless every container limits it.
+
+    Policies of admins ask for a limit of every container. The amounts are those of the container with the smallest
+    limit, so that no sum of the pod changes.
+    """
+    limits = []
+    for container in (*pod.containers, *pod.init_containers):
+        if container.name != INIT_CONTAINER:
+            if not (limit := _limit(container)):
+                return {}
+            limits.append((limit, container))
+    resources = mapping(min(limits, key=itemgetter(0))[1].raw, "resources")
+    limit_text = str(mapping(resources, "limits")[RESOURCE])
+    request = mapping(resources, "requests").get(RESOURCE)
+    return {
+        "requests": {RESOURCE: limit_text if request is None else str(request)},
+        "limits": {RESOURCE: limit_text},
+    }
 
 
 def storage_warnings(store: StoreSize, settings: Settings) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from model_contract.names import (
     TRACKING_URI,
 )
 from webhook.environment import escaped
+from webhook.mutation.ephemeral_storage import storage_bounds
 from webhook.mutation.injection import Injection
 from webhook.mutation.placement import Placement
 from webhook.mutation.resources import container_resources
@@ -50,9 +51,18 @@ def init_container(injection: Injection, placement: Placement) -> Json:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _mounts(injection),
     }
-    if resources := container_resources(injection.pod, placement.index, injection.annotations, settings):
+    if resources := _resources(injection, placement):
         container["resources"] = resources
     return container
+
+
+def _resources(injection: Injection, placement: Placement) -> Json:
+    pod = injection.pod
+    storage = storage_bounds(pod)
+    bounds = container_resources(pod, placement.index, injection.annotations, injection.settings)
+    if not bounds or not storage:
+        return bounds or storage
+    return {kind: {**bounds[kind], **storage[kind]} for kind in bounds}
 
 
 def _arguments(injection: Injection) -> list[str]:

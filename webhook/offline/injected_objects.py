@@ -1,16 +1,16 @@
 """Objects as they are after the webhook has changed their pods."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import Any
 
 import jsonpatch
-import yaml
 
 from webhook.admission import decide_pod
 from webhook.decision import Decision
-from webhook.offline.workloads import Workload, members, workload_of
+from webhook.offline.workloads import Workload, members, workloads_of
+from webhook.offline.yaml_text import as_yaml
 from webhook.pod import MalformedPodError
 from webhook.reasons import Reason
 from webhook.settings import Settings
@@ -18,34 +18,22 @@ from webhook.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InjectedObject:
-    """An object after the decision about its pod; `workload` and `decision` are None if it makes no pod."""
+    """An object after the decision about each of its pods; there is none if it makes no pod."""
 
     original: dict[str, Any]
     content: dict[str, Any]
-    workload: Workload | None = None
-    decision: Decision | None = None
+    decisions: Sequence[tuple[Workload, Decision]] = ()
 
     @property
     def denied(self) -> bool:
-        return self.decision is not None and not self.decision.allowed
+        return any(not decision.allowed for _, decision in self.decisions)
 
     @property
-    def report(self) -> str | None:
-        """One line about the decision, for the terminal; None if the object makes no pod."""
-        if not self.workload or not self.decision:
-            return None
-        said = self.decision.message or "; ".join(self.decision.warnings) or self.decision.reason.remedy
-        return (
-            f"{self.workload.title}: {self.decision.outcome} ({self.decision.reason}, {self.decision.reason.rule}):"
-            f" {said}"
-        )
-
-
-class Dumper(yaml.SafeDumper):
-    """Writes block style, as kubectl does, without YAML aliases."""
-
-    def ignore_aliases(self, _: Any) -> bool:
-        return True
+    def report(self) -> Iterator[str]:
+        """One line about each decision, for the terminal."""
+        for workload, decision in self.decisions:
+            said = decision.message or "; ".join(decision.warnings) or decision.reason.remedy
+            yield f"{workload.title}: {decision.outcome} ({decision.reason}, {decision.reason.rule}): {said}"
 
 
 def inject(contents: Iterable[dict[str, Any]], settings: Settings, *, namespace: str) -> list[InjectedObject]:
@@ -58,14 +46,15 @@ def inject(contents: Iterable[dict[str, Any]], settings: Settings, *, namespace:
 
 
 def inject_object(content: dict[str, Any], settings: Settings, *, namespace: str) -> InjectedObject:
-    workload = workload_of(content, namespace=namespace)
-    if workload is None:
-        return InjectedObject(original=content, content=content)
-    decision = decision_about(workload, settings)
-    patch = [operation | {"path": workload.pointer + operation["path"]} for operation in map(dict, decision.operations)]
-    return InjectedObject(
-        original=content, content=jsonpatch.apply_patch(content, patch), workload=workload, decision=decision
-    )
+    decisions = [
+        (workload, decision_about(workload, settings)) for workload in workloads_of(content, namespace=namespace)
+    ]
+    patch = [
+        {**operation, "path": workload.pointer + operation["path"]}
+        for workload, decision in decisions
+        for operation in decision.operations
+    ]
+    return InjectedObject(original=content, content=jsonpatch.apply_patch(content, patch), decisions=decisions)
 
 
 def decision_about(workload: Workload, settings: Settings) -> Decision:
@@ -77,17 +66,12 @@ def decision_about(workload: Workload, settings: Settings) -> Decision:
 
 
 def difference(objects: Iterable[InjectedObject]) -> str:
-    """Return a unified diff of each object that makes pods, before and after the decision."""
-    return "".join(line for item in objects if item.workload for line in _difference(item, item.workload))
+    """Return a unified diff of each object that makes pods, before and after the decisions."""
+    return "".join(line for item in objects if item.decisions for line in _difference(item))
 
 
-def _difference(item: InjectedObject, workload: Workload) -> Iterator[str]:
+def _difference(item: InjectedObject) -> Iterator[str]:
+    workload, _ = item.decisions[0]
+    title = f"{workload.kind} {workload.namespace}/{workload.name}"
     before, after = (as_yaml([content]).splitlines(keepends=True) for content in (item.original, item.content))
-    return unified_diff(before, after, f"{workload.title} as it is", f"{workload.title} as admitted")
-
-
-def as_yaml(contents: Iterable[Mapping[str, Any]]) -> str:
-    """Return the objects as a YAML stream."""
-    return "---\n".join(
-        yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000) for content in contents
-    )
+    return unified_diff(before, after, f"{title} as it is", f"{title} as admitted")

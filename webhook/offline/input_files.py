@@ -4,7 +4,7 @@ import codecs
 import json
 import re
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Final
@@ -12,44 +12,13 @@ from typing import Any, Final
 import yaml
 
 from webhook.cli_errors import DocumentError
+from webhook.offline.yaml_text import ManifestLoader
 
 STANDARD_INPUT: Final = "-"
 NOT_SPACE: Final = re.compile(r"\S")
 # Values for each character of a file: below 1 without aliases, which repeat values and can make billions of ten lines.
 MOST_VALUES: Final = 10
 DEEPEST: Final = 100  # levels; a pod has about 12, a CustomResourceDefinition some 50, and a reader's stack a thousand
-# YAML 1.1 as kubectl reads it: dates and times of day (22:22) stay texts, yes and no are booleans, 1e3 is a number.
-RESOLVED: Final = (
-    ("bool", r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
-    ("int", r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?", "-+0123456789."),
-    ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
-    ("merge", r"<<", "<"),
-)
-
-
-class ManifestLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key which comes twice."""
-
-    yaml_implicit_resolvers: Any = {}  # noqa: RUF012  yaml's own way to say what a plain word is
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "the key is no text", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} comes twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
-        return float(str(self.construct_scalar(node)).replace("_", ""))
-
-
-for tag, pattern, first in RESOLVED:
-    ManifestLoader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})\Z"), list(first))
-ManifestLoader.add_constructor("tag:yaml.org,2002:float", ManifestLoader.construct_yaml_float)
 
 
 def read_objects(filename: str) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
-"""Kubernetes objects that make pods, and the pod template in each of them."""
+"""Kubernetes objects that make pods, and the pod templates in each of them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-TEMPLATES: Final = {
+Keys = tuple[str, ...]
+
+TEMPLATES: Final[Mapping[str, Keys]] = {
     "Pod": (),
     "PodTemplate": ("template",),
     "Deployment": ("spec", "template"),
@@ -15,22 +17,27 @@ TEMPLATES: Final = {
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
-OTHER_KINDS: Final = ("spec", "template")  # such as a Rollout of Argo, a Service of Knative: if a pod is there
+# How other kinds name a field with a pod template, such as leaderTemplate of a LeaderWorkerSet: if a pod is there.
+TEMPLATE: Final = "template"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """An object and the pod that it is or makes. `pointer` is the JSON pointer of that pod in the object."""
+    """An object and a pod that it is or makes. `pointer` is the JSON pointer of that pod in the object.
+
+    `part` names the template if the object has several, such as that of a leader and that of the workers.
+    """
 
     kind: str
     name: str
     namespace: str
     pod: dict[str, Any]
     pointer: str
+    part: str = ""
 
     @property
     def title(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
+        return f"{self.kind} {self.namespace}/{self.name}{self.part and f' {self.part}'}"
 
 
 def members(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -49,27 +56,49 @@ def members(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "", dict(content)
 
 
-def workload_of(content: Mapping[str, Any], *, namespace: str) -> Workload | None:
-    """Return the object with its pod; None if its kind makes no pods, or if its pod template is missing."""
+def workloads_of(content: Mapping[str, Any], *, namespace: str) -> list[Workload]:
+    """Return the object with each of its pods; none if its kind makes no pods, or if its pod template is missing."""
     kind = content.get("kind")
     if not isinstance(kind, str):
-        return None
-    path = TEMPLATES.get(kind, OTHER_KINDS)
-    pod: Any = content
-    for key in path:
-        pod = pod.get(key) if isinstance(pod, dict) else None
-    if not isinstance(pod, dict) or (kind not in TEMPLATES and not _has_containers(pod)):
-        return None
+        return []
     metadata = content.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    return Workload(
-        kind=kind,
-        name=str(metadata.get("name") or f"{metadata.get('generateName', '')}..."),
-        namespace=str(metadata.get("namespace") or namespace),
-        # A template may have no metadata, as those of many Jobs; the pod that is made of it has some.
-        pod=pod | {"metadata": {}} if path and pod.get("metadata") is None else pod,
-        pointer="".join(f"/{key}" for key in path),
-    )
+    pods = _pods(kind, content)
+    return [
+        Workload(
+            kind=kind,
+            name=str(metadata.get("name") or f"{metadata.get('generateName', '')}..."),
+            namespace=str(metadata.get("namespace") or namespace),
+            # A template may have no metadata, as those of many Jobs; the pod that is made of it has some.
+            pod=pod | {"metadata": {}} if path and pod.get("metadata") is None else pod,
+            pointer="".join(f"/{key.replace('~', '~0').replace('/', '~1')}" for key in path),
+            part=".".join(path) if len(pods) > 1 else "",
+        )
+        for path, pod in pods
+    ]
+
+
+def _pods(kind: str, content: Mapping[str, Any]) -> list[tuple[Keys, dict[str, Any]]]:
+    """Return the pods with their paths: that of a kind of Kubernetes, or every template of another kind."""
+    if kind in TEMPLATES:
+        pod: Any = content
+        for key in TEMPLATES[kind]:
+            pod = pod.get(key) if isinstance(pod, dict) else None
+        if isinstance(pod, dict):
+            return [(TEMPLATES[kind], pod)]
+    return list(_templates(content.get("spec"), ("spec",)))
+
+
+def _templates(value: object, path: Keys) -> Iterator[tuple[Keys, dict[str, Any]]]:
+    if isinstance(value, dict):
+        if path[-1].lower().endswith(TEMPLATE) and _has_containers(value):
+            yield path, value
+            return
+        for key, inner in value.items():
+            yield from _templates(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _templates(inner, (*path, str(index)))
 
 
 def _has_containers(pod: Mapping[str, Any]) -> bool:

@@ -21,6 +21,10 @@ def service(run: Run, *flags: str) -> dict[str, Any]:
     return parsed
 
 
+def test_name_that_kubectl_would_read_as_a_boolean_is_in_quotes(run: Run) -> None:
+    assert "  name: 'y'\n" in run("manifest", "kserve", "--name", "y", "--storage-uri", "mlflow://wine/3").out
+
+
 def test_manifest_is_an_inference_service(run: Run) -> None:
     assert service(run) == {
         "apiVersion": "serving.kserve.io/v1beta1",

@@ -12,7 +12,14 @@ import pytest
 
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ModelRef
+from model_contract.secret import Secret
 from model_contract.tokens import Purpose
+from model_contract.tracking_credentials import bearer
+from model_delivery.presigned_hosts import PresignedHosts
+from model_lifecycle.digests import digest_of
+from model_lifecycle.errors import InvalidError
+from model_lifecycle.registry import Registry
+from model_lifecycle.tracking import Tracking
 from testbed.delivery import Delivery, Ended, wait_until
 from testbed.faults import answer, cut, first, only, slowly, stall, without_ranges
 from testbed.gate import PASSWORD, gate
@@ -381,6 +388,26 @@ def test_all_files_come_from_the_store_if_mlflow_sends_none(tmp_path: Path, mlfl
     assert "way=presigned " in ended.output
     assert STEP_DOWN not in ended.output
     assert all("Authorization" not in request.headers for request in store.seen)
+
+
+def test_model_api_reads_them_from_the_store_too(mlflow_3: Registered) -> None:
+    ref = mlflow_3.ref("odd names")
+
+    def digest(uri: str, hosts: str) -> str:
+        presigned = PresignedHosts.from_environment({"MODEL_API_PRESIGNED_HOSTS": hosts})
+        with Registry(Tracking(uri=uri, authorization=bearer(Secret(TOKEN), "a token"), presigned=presigned)) as found:
+            return digest_of(found, found.version(ref.name, ref.version)).digest
+
+    with (
+        reverse_proxy(mlflow_3.uri) as store,
+        reverse_proxy(mlflow_3.uri, *gives_urls_only(store)) as mlflow,
+    ):
+        assert digest(mlflow.uri, store.uri) == digest(mlflow_3.uri, "")
+        assert all("authorization" not in {name.lower() for name in request.headers} for request in store.seen)
+        with pytest.raises(InvalidError, match="does not allow"):
+            digest(mlflow.uri, "other.example")
+        with pytest.raises(InvalidError, match="by presigned URLs only"):
+            digest(mlflow.uri, "")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from model_contract.exit_codes import ExitCode
+from model_contract.names import PRESIGNED_HOSTS
 from model_contract.network_causes import CERTIFICATE_NEEDED, Cause, Peer, proxy_refusal
 
 SHOWN_MESSAGE: Final = 200  # characters of MLflow's message; nothing else of a body is shown: it may hold anything
@@ -25,6 +26,10 @@ PLAIN_TO_TLS: Final = re.compile(
 )
 # The answers of nginx, and of what is built on it, to a request without a client certificate or with an unknown one.
 NO_CERTIFICATE: Final = re.compile(rb"No required SSL certificate was sent|The SSL certificate error")
+PRESIGNED_ONLY: Final = (
+    "MLflow gives its files by presigned URLs only (`mlflow server --artifacts-presigned-only`): name the hosts of its"
+    f" object store in {PRESIGNED_HOSTS}"
+)
 MISSING: Final = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
 TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
@@ -57,6 +62,12 @@ class Answer:
     def error_code(self) -> str:
         """MLflow's error code; empty for other bodies."""
         return str((self.document or {}).get("error_code", ""))
+
+    @property
+    def is_presigned_only(self) -> bool:
+        """True if the server gives its files by presigned URLs only: MLflow 3.18 with --artifacts-presigned-only."""
+        is_refusal = self.status == HTTPStatus.FORBIDDEN
+        return is_refusal and (self.document or {}).get("artifacts_presigned_only") is True
 
 
 def answer_cause(answer: Answer, peer: Peer, *, credential: str | None, hint: str) -> Cause:
@@ -129,6 +140,8 @@ def _of_mlflow(answer: Answer, peer: Peer, *, credential: str | None, hint: str)
     if answer.status == HTTPStatus.FORBIDDEN and answer.body.startswith(INVALID_HOST):
         name_it = f"it does not serve the host of {peer.setting}; name it in `mlflow server --allowed-hosts`"
         return Cause(sentence=f"{said}: {name_it}", exit_code=ExitCode.INVALID_INPUT)
+    if answer.is_presigned_only:
+        return Cause(sentence=PRESIGNED_ONLY, exit_code=ExitCode.INVALID_INPUT)
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return Cause(sentence=f"{said}; {_denial(answer, credential, hint)}", exit_code=ExitCode.NOT_AUTHORISED)
     if answer.status == HTTPStatus.NOT_FOUND or answer.error_code in MISSING:

@@ -18,6 +18,7 @@ from model_delivery.errors import (
     InvalidInputError,
     NotAuthorisedError,
     NotFoundError,
+    PresignedOnlyError,
     TransientError,
     UnavailableError,
 )
@@ -41,7 +42,10 @@ class RefusedUrlError(NotAuthorisedError):
 
 
 class ArtifactFiles:
-    """Opens files for threads that share it. After a failure of the direct way, all other files come through MLflow."""
+    """Opens files for threads that share it.
+
+    After a failure of the direct way, all other files come through MLflow, if it sends any.
+    """
 
     def __init__(self, api: MlflowApi, hosts: PresignedHosts, stores: ObjectStores, deadline: Deadline) -> None:
         self.stores = stores
@@ -49,6 +53,7 @@ class ArtifactFiles:
         self._hosts = hosts
         self._deadline = deadline
         self._direct = bool(hosts.allowed)
+        self._is_only_way = False  # True once MLflow has said that it sends no files itself
         self._answered = False  # True once the object store has sent what was wanted
         self._at_address = False  # True once a file with an address of an object store was requested
         self._urls: dict[str, PresignedUrl] = {}
@@ -72,15 +77,23 @@ class ArtifactFiles:
                 self._at_address = True
                 yield stack.enter_context(self.stores.open(path, file, headers))
                 return
-            direct = self._direct and (file.size or 0) >= DIRECT
+            direct = self._is_only_way or (self._direct and (file.size or 0) >= DIRECT)
             answer = self._from_object_store(stack, path, headers) if direct else None
             if answer is None:
-                yield stack.enter_context(self._api.file(path, headers))
-                return
+                try:
+                    sent = stack.enter_context(self._api.file(path, headers))
+                except PresignedOnlyError:
+                    if not self._hosts.allowed:
+                        raise
+                    self._is_only_way = self._direct = True
+                    answer = self._by_url(stack, path, headers)
+                else:
+                    yield sent
+                    return
             try:
                 yield answer
             except TransientError as error:
-                if not self._answered:
+                if not (self._answered or self._is_only_way):
                     self._step_down(error)
                 raise
             self._answered = True
@@ -102,12 +115,10 @@ class ArtifactFiles:
 
     def _from_object_store(self, stack: ExitStack, path: str, headers: Mapping[str, str]) -> Answer | None:
         """Return the store's answer; None, after a log line with the reason, if MLflow must send the files."""
+        if self._is_only_way:
+            return self._by_url(stack, path, headers)
         try:
-            url = self._url(path, refused=None)
-            try:
-                return self._request(stack, path, url, headers)
-            except RefusedUrlError:
-                return self._request(stack, path, self._url(path, refused=url), headers)
+            return self._by_url(stack, path, headers)
         except UnavailableError as error:
             # A store that has answered before is tried again, as MLflow is.
             if self._answered or not isinstance(error, TransientError):
@@ -116,6 +127,13 @@ class ArtifactFiles:
         except DeliveryError as error:
             self._step_down(error)
         return None
+
+    def _by_url(self, stack: ExitStack, path: str, headers: Mapping[str, str]) -> Answer:
+        url = self._url(path, refused=None)
+        try:
+            return self._request(stack, path, url, headers)
+        except RefusedUrlError:
+            return self._request(stack, path, self._url(path, refused=url), headers)
 
     def _url(self, path: str, *, refused: PresignedUrl | None) -> PresignedUrl:
         """Return the URL of a file, a new one if the known one is `refused`; threads share it."""

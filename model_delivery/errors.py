@@ -18,6 +18,10 @@ class InvalidInputError(DeliveryError):
     exit_code = ExitCode.INVALID_INPUT
 
 
+class PresignedOnlyError(InvalidInputError):
+    """MLflow gives its files by presigned URLs only."""
+
+
 class NotAuthorisedError(DeliveryError):
     """MLflow or a proxy does not accept the caller."""
 

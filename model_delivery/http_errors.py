@@ -11,7 +11,7 @@ from model_contract.names import TOKEN_FILE
 from model_contract.network_causes import Peer, cause_of, probed
 from model_contract.retry_after import retry_after
 from model_contract.tracking_credentials import Credential
-from model_delivery.errors import DeliveryError, InternalServerError, error_of
+from model_delivery.errors import DeliveryError, InternalServerError, PresignedOnlyError, error_of
 
 
 @contextmanager
@@ -35,6 +35,8 @@ def answer_error(  # noqa: PLR0913  an answer, its request and both sides
     cause = answer_cause(
         answer, peer, credential=credential.title if credential else None, hint=f"{TOKEN_FILE} is not set"
     )
+    if answer.is_presigned_only:
+        return PresignedOnlyError(f"{what}: {cause.sentence}")
     wait = retry_after(headers.get("Retry-After"))
     if status == HTTPStatus.INTERNAL_SERVER_ERROR and cause.temporary:
         return InternalServerError(f"{what}: {cause.sentence}", retry_after=wait)

@@ -81,6 +81,17 @@ class PresignedUrl:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+def read_presigned_url(what: str, answer: dict[str, Any]) -> PresignedUrl:
+    """Return the URL in MLflow's answer; `what` names the request. Raises InvalidInputError."""
+    headers = answer.get("headers") or {}
+    if not isinstance(headers, dict) or not all(
+        HEADER_NAME.fullmatch(name) and isinstance(value, str) and value.isprintable() and value.isascii()
+        for name, value in headers.items()
+    ):
+        raise InvalidInputError(f"{what}: MLflow's answer has headers that cannot be sent")
+    return PresignedUrl(url=_text(what, answer, "url"), headers=headers)
+
+
 class MlflowApi:
     """Each method raises DeliveryError."""
 
@@ -197,14 +208,7 @@ class MlflowApi:
     def presigned_url(self, path: str) -> PresignedUrl:
         """Return an address of one file. MLflow has it since 3.10 if its artifacts lie on S3."""
         what = f"presigned URL of artifact {path!r}"
-        answer = self._client.get_json(what, f"{PRESIGNED}/{quote(path)}")
-        headers = answer.get("headers") or {}
-        if not isinstance(headers, dict) or not all(
-            HEADER_NAME.fullmatch(name) and isinstance(value, str) and value.isprintable() and value.isascii()
-            for name, value in headers.items()
-        ):
-            raise InvalidInputError(f"{what}: MLflow's answer has headers that cannot be sent")
-        return PresignedUrl(url=_text(what, answer, "url"), headers=headers)
+        return read_presigned_url(what, self._client.get_json(what, f"{PRESIGNED}/{quote(path)}"))
 
     def abort(self) -> None:
         """End every transfer at once."""

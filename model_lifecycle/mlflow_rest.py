@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Self
@@ -20,6 +20,7 @@ from model_contract.network_causes import Cause
 from model_contract.retry_after import retry_after
 from model_lifecycle.errors import InvalidError, LifecycleError, NoRouteError, UnclearError
 from model_lifecycle.http_client import cause_of_failure, error_of, new_client, peer_of
+from model_lifecycle.presigned_files import file_of_store, presigned_path
 from model_lifecycle.tracking import Tracking
 
 Json = dict[str, Any]
@@ -85,14 +86,20 @@ class MlflowRest:
 
     @contextmanager
     def stream(self, path: str) -> Iterator[Iterator[bytes]]:
-        """Yield the bytes of a file as they come. Raises UnavailableError also if they end early."""
+        """Yield the bytes of a file as they come, from its object store if MLflow sends no files.
+
+        Raises UnavailableError also if they end early.
+        """
         try:
-            with self._client.stream(
-                "GET", self._tracking.uri + path, headers={"Accept-Encoding": "identity"}
-            ) as answer:
-                if answer.status_code != HTTPStatus.OK:
-                    raise error_of(self._cause(self._whole(answer)))
-                yield answer.iter_raw()
+            with ExitStack() as stack:
+                answer = stack.enter_context(
+                    self._client.stream("GET", self._tracking.uri + path, headers={"Accept-Encoding": "identity"})
+                )
+                if answer.status_code == HTTPStatus.OK:
+                    yield answer.iter_raw()
+                else:
+                    url = self._presigned_url(path, self._whole(answer))
+                    yield stack.enter_context(file_of_store(url, self._tracking.presigned, self._tracking.timeout))
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise self._unreachable(error) from error
 
@@ -111,6 +118,12 @@ class MlflowRest:
     def not_mlflow(self) -> InvalidError:
         """Return the error for a successful answer that is not MLflow's."""
         return InvalidError(not_json_message({}, b"", self._peer))
+
+    def _presigned_url(self, path: str, refusal: Reply) -> Json:
+        """Return MLflow's answer with the URL of a file that it has refused to send. Raises LifecycleError."""
+        if not (self._answer(refusal).is_presigned_only and self._tracking.presigned.allowed):
+            raise error_of(self._cause(refusal))
+        return self.get(presigned_path(path))
 
     def _authorized(self, request: httpx2.Request) -> httpx2.Request:
         """Add the credential, which may be another one than that of the last request. Raises LifecycleError."""

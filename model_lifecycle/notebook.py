@@ -10,6 +10,7 @@ from model_contract.names import MODEL_NAME, MODEL_VERSION
 from model_lifecycle.domino.access import DominoAccess
 from model_lifecycle.domino.rest import DominoRest
 from model_lifecycle.errors import InvalidError
+from model_lifecycle.presigned_files import presigned_hosts
 from model_lifecycle.progress import Progress, ProgressLines
 from model_lifecycle.registry import Registry
 from model_lifecycle.staging.request import PROJECT, StageOptions, request_of
@@ -57,7 +58,8 @@ def registry_of(uri: str | None, token_file: str | Path | None = None) -> Regist
     project = os.environ.get(PROJECT, "").lower()
     authorization = credentials.of_project(project) if project else credentials.for_any_project()
     address = tracking_uri(uri, os.environ)
-    return Registry(Tracking(uri=address, authorization=authorization, tls=tls_of(address, os.environ)))
+    tls, presigned = tls_of(address, os.environ), presigned_hosts(os.environ)
+    return Registry(Tracking(uri=address, authorization=authorization, tls=tls, presigned=presigned))
 
 
 def domino_of(url: str | None = None) -> DominoRest:

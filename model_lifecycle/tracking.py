@@ -4,7 +4,7 @@ import json
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from model_contract.tracking_credentials import (
     without_user_info,
 )
 from model_lifecycle.errors import InvalidError, NotAuthorisedError
+from model_lifecycle.presigned_files import Hosts
 
 URI: Final = re.compile(
     r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::[0-9]{1,5})?(?:/[^\s?#@]*)?", re.ASCII | re.IGNORECASE
@@ -36,6 +37,7 @@ class Tracking:
     """The address of an MLflow, or of the gate in front of it, and the caller.
 
     `tls` is httpx2's `verify`; `timeout` is in seconds for one request; `tries` is the number of times a read is sent.
+    `presigned` are the object stores from which files come if MLflow sends none itself.
     """
 
     uri: str
@@ -43,6 +45,7 @@ class Tracking:
     tls: ssl.SSLContext | bool = True
     timeout: float = 30
     tries: int = 4
+    presigned: Hosts = field(default_factory=Hosts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,8 @@ class Exchange(BaseHTTPRequestHandler):
     def send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a whole answer that does not come from the server behind the proxy."""
         self.begin(status, dict(headers or {}), length=len(body))
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def begin(self, status: int, headers: Mapping[str, str], *, length: int | None) -> None:
         """Send status line and headers; a body without a length is sent in chunks."""

@@ -15,6 +15,7 @@ from model_contract.tracking_credentials import Credential
 from model_lifecycle.commands.cli_errors import cli_errors
 from model_lifecycle.commands.options import TOKEN_FILE_OPTION, TRACKING_URI_OPTION
 from model_lifecycle.job_tokens import GitHubTokens
+from model_lifecycle.presigned_files import Hosts, presigned_hosts
 from model_lifecycle.registry import Registry
 from model_lifecycle.tracking import Credentials, Tracking, tls_of, tracking_uri
 
@@ -30,6 +31,7 @@ class Connections:
     timeout: float
     tries: int
     tls: ssl.SSLContext | bool = True
+    presigned: Hosts = field(default_factory=Hosts)
     headers: dict[str, str] = field(default_factory=dict)
 
     def name_commit(self, commit: str | None) -> None:
@@ -52,7 +54,14 @@ class Connections:
         return self._registry(None, self.credentials.for_any_project())
 
     def tracking(self, credential: Credential | None) -> Tracking:
-        return Tracking(uri=self.uri, authorization=credential, tls=self.tls, timeout=self.timeout, tries=self.tries)
+        return Tracking(
+            uri=self.uri,
+            authorization=credential,
+            tls=self.tls,
+            timeout=self.timeout,
+            tries=self.tries,
+            presigned=self.presigned,
+        )
 
     def _registry(self, key: str | None, credential: Credential | None) -> Registry:
         if key not in self._registries:
@@ -91,9 +100,13 @@ def tracking_options(command: Callable[..., None]) -> Callable[..., None]:
             of_job = GitHubTokens.of_job(os.environ, audience).credential() if audience else None
             credentials = Credentials(environ=os.environ, uri=uri, token_file=token_file, of_job=of_job)
             address = tracking_uri(uri, os.environ)
-            tls = tls_of(address, os.environ)
             with Connections(
-                uri=address, credentials=credentials, tls=tls, timeout=timeout, tries=retries + 1
+                uri=address,
+                credentials=credentials,
+                tls=tls_of(address, os.environ),
+                timeout=timeout,
+                tries=retries + 1,
+                presigned=presigned_hosts(os.environ),
             ) as connections:
                 command(connections=connections, **options)
 

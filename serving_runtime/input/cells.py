@@ -242,7 +242,7 @@ def _texts(values: Sequence[Any]) -> Values:
 def _times(values: Sequence[Any]) -> Values:
     expected = 'a date or time as a string, such as "2024-01-31T12:00:00Z"'
     _expect(values, {str, NULL}, expected)
-    problem = "a string that is no date or time of ISO 8601, or out of range"
+    problem = "a string that is no date or time of ISO 8601 with hyphens and colons, or out of range"
     moments = [_each(index, value, parsed_time, problem, expected) for index, value in enumerate(values)]
     return np.array(moments, dtype="datetime64[ns]")
 

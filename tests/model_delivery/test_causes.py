@@ -206,6 +206,7 @@ def refusing_tunnels(status: int) -> Failing:
 
 NAME_CERTIFICATE = "name its file in MLFLOW_TRACKING_CLIENT_CERT_PATH"
 GATE = b'{"error_code": "PERMISSION_DENIED", "message": "not an object of project 66c0a1b2c3d4e5f601234567"}'
+URLS_ONLY = b'{"error_code": "PERMISSION_DENIED", "message": "no", "artifacts_presigned_only": true}'
 UNKNOWN = b'{"error_code": "UNAUTHENTICATED", "message": "the token is not accepted"}'
 
 CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
@@ -327,6 +328,11 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
         "a redirect to login.example, which is not followed",
     ),
     "a login page": (answering(200, PAGE, Content_Type="text/html"), ExitCode.INVALID_INPUT, "an HTML page came"),
+    "files by presigned URLs only": (
+        answering(403, URLS_ONLY),
+        ExitCode.INVALID_INPUT,
+        "MLflow gives its files by presigned URLs only",
+    ),
     "too large": (answering(413, PAGE), ExitCode.INVALID_INPUT, "the request is larger than it takes"),
     "too many requests": (answering(429, b"{}"), ExitCode.UNAVAILABLE, "too many requests at the moment"),
     "a token that is not known": (answering(401, UNKNOWN), ExitCode.NOT_AUTHORISED, "is not accepted"),

@@ -12,7 +12,14 @@ import pytest
 
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ModelRef
+from model_contract.secret import Secret
 from model_contract.tokens import Purpose
+from model_contract.tracking_credentials import bearer
+from model_delivery.presigned_hosts import PresignedHosts
+from model_lifecycle.digests import digest_of
+from model_lifecycle.errors import InvalidError
+from model_lifecycle.registry import Registry
+from model_lifecycle.tracking import Tracking
 from testbed.delivery import Delivery, Ended, wait_until
 from testbed.faults import answer, cut, first, only, slowly, stall, without_ranges
 from testbed.gate import PASSWORD, gate
@@ -348,6 +355,83 @@ def test_an_address_that_is_not_one_is_left_for_mlflow(
     assert ended.output.count(STEP_DOWN) == 1
     assert store.seen == []
     assert files_below(delivery.model(mlflow_3.ref("big"))) == mlflow_3.files("big")
+
+
+def gives_urls_only(store: ReverseProxy) -> list[Rule]:
+    """Answer as MLflow 3.18 with --artifacts-presigned-only does, which sends no file itself."""
+    message = "This server requires artifacts to be downloaded directly from storage."
+    refusal = {"error_code": "PERMISSION_DENIED", "message": message, "artifacts_presigned_only": True}
+
+    def give_url(exchange: Exchange) -> bool:
+        path = exchange.path.partition("/presigned/")[2]
+        url = f"{store.uri}/api/2.0/mlflow-artifacts/artifacts/{path}?{SIGNED}=x"
+        exchange.send(200, json.dumps({"url": url}).encode(), {})
+        return True
+
+    return [
+        only("/presigned/", give_url),
+        only("/mlflow-artifacts/artifacts/", answer(403, json.dumps(refusal).encode())),
+    ]
+
+
+@pytest.mark.parametrize("faults", [0, 1], ids=["the store sends them", "the store pauses once"])
+def test_all_files_come_from_the_store_if_mlflow_sends_none(tmp_path: Path, mlflow_3: Registered, faults: int) -> None:
+    with (
+        reverse_proxy(mlflow_3.uri, first(faults, answer(503))) as store,
+        reverse_proxy(mlflow_3.uri, *gives_urls_only(store)) as mlflow,
+    ):
+        delivery = delivery_from(tmp_path, mlflow.uri, store.uri)
+        ended = delivery.fetch(mlflow_3.ref("odd names"))
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert files_below(delivery.model(mlflow_3.ref("odd names"))) == mlflow_3.files("odd names")
+    assert "way=presigned " in ended.output
+    assert STEP_DOWN not in ended.output
+    assert all("Authorization" not in request.headers for request in store.seen)
+
+
+def test_model_api_reads_them_from_the_store_too(mlflow_3: Registered) -> None:
+    ref = mlflow_3.ref("odd names")
+
+    def digest(uri: str, hosts: str) -> str:
+        presigned = PresignedHosts.from_environment({"MODEL_API_PRESIGNED_HOSTS": hosts})
+        with Registry(Tracking(uri=uri, authorization=bearer(Secret(TOKEN), "a token"), presigned=presigned)) as found:
+            return digest_of(found, found.version(ref.name, ref.version)).digest
+
+    with (
+        reverse_proxy(mlflow_3.uri) as store,
+        reverse_proxy(mlflow_3.uri, *gives_urls_only(store)) as mlflow,
+    ):
+        assert digest(mlflow.uri, store.uri) == digest(mlflow_3.uri, "")
+        assert all("authorization" not in {name.lower() for name in request.headers} for request in store.seen)
+        with pytest.raises(InvalidError, match="does not allow"):
+            digest(mlflow.uri, "other.example")
+        with pytest.raises(InvalidError, match="by presigned URLs only"):
+            digest(mlflow.uri, "")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "code", "said"),
+    [
+        ("", ExitCode.INVALID_INPUT, "by presigned URLs only (`mlflow server --artifacts-presigned-only`)"),
+        ("other.example", ExitCode.INVALID_INPUT, "MODEL_API_PRESIGNED_HOSTS does not allow"),
+        ("{store}", ExitCode.NOT_AUTHORISED, "the object store answers 403"),
+    ],
+    ids=["no host is allowed", "another host is allowed", "the store refuses"],
+)
+def test_a_fetch_says_why_no_file_comes_if_mlflow_sends_none(
+    tmp_path: Path, mlflow_3: Registered, hosts: str, code: ExitCode, said: str
+) -> None:
+    with (
+        reverse_proxy(mlflow_3.uri, answer(403)) as store,
+        reverse_proxy(mlflow_3.uri, *gives_urls_only(store)) as mlflow,
+    ):
+        delivery = delivery_from(tmp_path, mlflow.uri, hosts.format(store=store.uri))
+        ended = delivery.fetch(mlflow_3.ref("odd names"))
+
+    assert ended.code == code, ended.output
+    assert said in ended.output
+    assert STEP_DOWN not in ended.output
 
 
 def test_a_store_that_echoes_the_request_brings_no_signature_into_the_log(tmp_path: Path, mlflow_3: Registered) -> None:

@@ -84,6 +84,7 @@ def test_each_form_of_a_time_keeps_all_digits_of_its_second(letter: str, offset:
         (["2024-01-31T12:30:45+24"], "datetime64[ns]", 0, "no date or time of ISO 8601"),
         (["2024-01-31 12:30:45  +00"], "datetime64[ns]", 0, "no date or time of ISO 8601"),
         (["nat"], "datetime64[ns]", 0, "no date or time of ISO 8601"),
+        (["20240131"], "datetime64[ns]", 0, "no date or time of ISO 8601 with hyphens and colons"),
         (["1500-01-01"], "datetime64[ns]", 0, "out of range"),
         ([1.5], "complex128", 0, "the type complex128, which no protocol here can send"),
     ],

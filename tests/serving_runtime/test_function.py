@@ -71,10 +71,44 @@ def test_predict_keeps_a_list_in_one_cell_if_the_column_takes_lists(models: Path
     assert len(predict(values=[[1, 2], [3]])["input"]["frame"][0][2]) == 2
 
 
-def test_params_are_parameters_if_the_model_has_some(models: Path) -> None:
-    answered = make_predict(models / "params")(vars={"x": 1}, params={"k": 7})
+@pytest.mark.parametrize(
+    "params",
+    [
+        pytest.param({"k": 7}, id="a number"),
+        pytest.param({"k": np.int32(7), "scale": np.float32(0.5), "stop": np.array(["a", "b"])}, id="values of numpy"),
+        pytest.param({np.str_("k"): 7.0}, id="a name of numpy"),
+    ],
+)
+def test_params_are_parameters_if_the_model_has_some(params: dict[str, Any], models: Path) -> None:
+    answered = make_predict(models / "params")(vars={"x": 1}, params=params)
 
     assert answered["params"]["k"] == "int 7"
+    assert answered["params"]["scale"] == ("float 0.5" if "scale" in params else "float 1.0")
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        pytest.param((ROWS,), {}, id="beside records"),
+        pytest.param((0.5, 1), {}, id="beside positions"),
+        pytest.param((), {"vars": ROWS}, id="beside vars"),
+    ],
+)
+def test_params_beside_an_input_are_ignored_by_a_model_that_has_none(
+    args: tuple[Any, ...], kwargs: dict[str, Any], two_doubles: ModelFunction
+) -> None:
+    assert two_doubles(*args, **kwargs, params={"k": 7})["input"]["frame"][0][0] == "a"
+
+
+CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}
+CHAT_SEEN = {"messages": [{"role": "str 'user'", "content": "str 'hi'"}], "temperature": "float 0.5"}
+
+
+@pytest.mark.parametrize(("args", "kwargs"), [((CHAT,), {}), ((), CHAT), ((), {"vars": CHAT})], ids=str)
+def test_a_chat_comes_whole_to_a_model_without_a_signature(
+    args: tuple[Any, ...], kwargs: dict[str, Any], models: Path
+) -> None:
+    assert make_predict(models / "free")(*args, **kwargs)["input"] == CHAT_SEEN
 
 
 def test_params_is_a_column_if_the_model_has_no_parameters(models: Path) -> None:

@@ -1,6 +1,7 @@
 """The call of a Domino function, by keywords or by positions, as a request."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from serving_runtime.codec.moments import moment_text
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.request import JsonInput, Request, TypedFrame
 from serving_runtime.input.table import json_values
-from serving_runtime.protocols.mlflow.request import FORMATS, PARAMS, from_document
+from serving_runtime.protocols.mlflow.request import CHAT_KEYS, FORMATS, PARAMS, from_document
 from serving_runtime.signature import Signature
 
 VARS: Final = "vars"
@@ -20,25 +21,48 @@ VARS: Final = "vars"
 def read_call(args: Sequence[Any], kwargs: Mapping[str, Any], signature: Signature) -> Request:
     """Return the request of a call. Raises InvalidInputError, MalformedRequestError."""
     named = dict(kwargs)
-    params = named.pop(PARAMS, None) if signature.params is not None else None
+    params = named.pop(PARAMS, None) if _has_params(args, named, signature) else None
     try:
+        params = native(params)
         value, path = _input(args, named, signature)
     except RecursionError:
         raise MalformedRequestError("the values are nested too deep") from None
     if not isinstance(params, dict | None):
         raise InvalidInputError([Fault(path=PARAMS, problem="it must be a dict")])
+    if params is not None:
+        params = {str(name): param for name, param in params.items()}  # as MLflow does
     if isinstance(value, pd.DataFrame):
         return Request(input=TypedFrame(frame=value), params=params)
     if isinstance(value, dict) and len(set(FORMATS) & value.keys()) == 1 and set(value) <= {*FORMATS, PARAMS}:
         return from_document({**value, **({PARAMS: params} if params else {})}, signature)
+    if isinstance(value, dict) and _is_chat(value, signature):
+        chat = from_document(value, signature)  # the model gets the whole body, and no arrays
+        return replace(chat, params={**(chat.params or {}), **(params or {})})
     if signature.typed_in_code and not isinstance(value, list):
         value = [value]  # a type hint is always that of a list
     return Request(input=JsonInput(value=value, path=path, by_row=True), params=params)
 
 
+def _is_chat(value: Mapping[str, Any], signature: Signature) -> bool:
+    return signature.says_nothing and not set(FORMATS) & value.keys() and bool(set(CHAT_KEYS) & value.keys())
+
+
+def _has_params(args: Sequence[Any], named: Mapping[str, Any], signature: Signature) -> bool:
+    """Return True if the keyword `params` has parameters, and is no column.
+
+    Parameters beside an input are ignored by a model that has none, as they are in a body of MLflow's protocol.
+    """
+    beside_input = bool(args) or named.keys() == {VARS, PARAMS}
+    return signature.params is not None or (beside_input and PARAMS not in _names(signature))
+
+
+def _names(signature: Signature) -> list[str]:
+    return [str(column.name) for column in signature.columns] if signature.named else []
+
+
 def _input(args: Sequence[Any], named: dict[str, Any], signature: Signature) -> tuple[Any, str]:
     """Return the input as one value, and its place in the body that Domino received. Raises InvalidInputError."""
-    names = [str(column.name) for column in signature.columns] if signature.named else []
+    names = _names(signature)
     if args and named:
         raise InvalidInputError(
             [Fault(path="parameters", problem="some values have names and some do not; send all of them by name")]

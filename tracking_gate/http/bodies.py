@@ -21,6 +21,7 @@ class ClientBody:
         """`pause` is the number of seconds that may pass without a byte."""
         self._request = request
         self._pause = pause
+        self._first: bytes | None = None
         self.fault: Refusal | ClientHungUp | None = None
 
     async def whole(self, limit: int) -> bytes:
@@ -37,28 +38,23 @@ class ClientBody:
             raise RequestTimeout(TOO_SLOW) from None
         return bytes(body)
 
+    async def begin(self) -> None:
+        """Wait for the first piece, which `chunks` yields. Raises as `chunks` does."""
+        await self._send_continue()
+        self._first = await self._next()
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the pieces of the body. Raises RequestTimeout, InvalidRequest, ClientHungUp."""
         try:
-            await self._send_continue()
-            while chunk := await self._next():
+            if self._first is None:
+                await self.begin()
+            chunk = self._first
+            while chunk:
                 yield chunk
+                chunk = await self._next()
         except (Refusal, ClientHungUp) as fault:
             self.fault = fault
             raise
-
-    async def begun(self) -> AsyncIterator[bytes]:
-        """Return the pieces, as soon as the first has come. Raises as `chunks` does."""
-        pieces = self.chunks()
-        first = await anext(pieces, b"")
-
-        async def whole() -> AsyncIterator[bytes]:
-            if first:
-                yield first
-            async for piece in pieces:
-                yield piece
-
-        return whole()
 
     async def _next(self) -> bytes:
         try:

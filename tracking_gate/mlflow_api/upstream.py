@@ -114,8 +114,10 @@ class Upstream:
         ClientBody if no part of an answer was sent, AnswerCut if a part was sent, ClientHungUp in both cases.
         """
         sent = ClientBody(request, pause)
-        # MLflow closes an idle connection after some seconds, also one that waits here for the client's body.
-        data = body or None if body is not None else await sent.begun() if request.can_read_body else None
+        is_streamed = body is None and request.can_read_body
+        if is_streamed:  # MLflow closes an idle connection after some seconds, also one that waits for a client's body
+            await sent.begin()
+        data = sent.chunks() if is_streamed else body or None
         headers = self._headers(request)
         if body is not None:
             headers.popall("Content-Length", None)  # aiohttp writes that of `body`

@@ -247,7 +247,9 @@ def test_inject_prints_nothing_if_one_object_is_denied(pod: dict[str, Any], tmp_
         ),
         pytest.param("kind: !!python/object:os.system {}\n", "could not determine a constructor", id="a Python object"),
         pytest.param("kind: Pod\n? [a]\n: x\n", "pod.yaml:2:3: the key is no text", id="a list as key"),
-        pytest.param("kind: Pod\nnull: x\n", "the key None is no text", id="null as key"),
+        pytest.param("kind: Pod\nnull: x\n", "pod.yaml:2:1: the key null is no text; write it", id="null as key"),
+        pytest.param("kind: Pod\ny: x\non: x\n", "pod.yaml:3:1: the key true comes twice", id="a boolean twice"),
+        pytest.param("kind: Pod\n1.2345678: x\n", "pod.yaml:2:1: the key 1.2345678 is no", id="a key of many digits"),
         pytest.param("kind: Pod\nx: &x [*x]\n", "nested deeper than 100 levels", id="an alias of itself"),
         pytest.param(f"kind: Pod\nx: {'[' * 120}{']' * 120}\n", "nested deeper than 100 levels", id="deep"),
         pytest.param(ALIASES_OF_ALIASES, "its aliases repeat too much", id="aliases of aliases"),
@@ -345,6 +347,17 @@ def test_plain_word_is_the_value_that_kubectl_reads(word: str, value: object) ->
     found = yaml.load(word, Loader=ManifestLoader)  # noqa: S506  a safe one
 
     assert (found, type(found)) == (value, type(value))
+
+
+def test_key_is_the_text_that_kubectl_makes_of_it() -> None:
+    """Read by kubectl 1.37, `kubectl config view`."""
+    words = "{y: 0, 1: 1, 1e3: 2, 1.50: 3, 0o17: 4, 1000.25: 5, 1e21: 6, 1e-7: 7, 22:22: 8, 'n': 9}"
+    merged = f"base: &base {words}\nother: {{<<: *base, true: 10}}"
+    found = yaml.load(merged, Loader=ManifestLoader)  # noqa: S506  a safe one
+
+    keys = ["true", "1", "1000", "1.5", "15", "1000.25", "1e+21", "1e-07", "22:22", "n"]
+    assert list(found["base"].items()) == [(key, value) for value, key in enumerate(keys)]
+    assert found["other"] == found["base"] | {"true": 10}
 
 
 @pytest.mark.parametrize(

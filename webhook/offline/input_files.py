@@ -107,7 +107,7 @@ JSON: Final = json.JSONDecoder(object_pairs_hook=_without_doubles)
 
 
 def _as_json(value: Any, left: Iterator[str], depth: int = 1) -> Any:
-    """Return the value as kubectl sends it: each alias is a copy, which is changed alone, and each key is a text.
+    """Return the value as kubectl sends it: each alias is a copy, which is changed alone.
 
     `left` yields one item for each value that may still come. Raises ValueError.
     """
@@ -116,16 +116,8 @@ def _as_json(value: Any, left: Iterator[str], depth: int = 1) -> Any:
     if depth > DEEPEST:
         raise ValueError(f"nested deeper than {DEEPEST} levels")
     if isinstance(value, dict):
-        return {_key(key): _as_json(inner, left, depth + 1) for key, inner in value.items()}
+        return {key: _as_json(inner, left, depth + 1) for key, inner in value.items()}
     return [_as_json(inner, left, depth + 1) for inner in value] if isinstance(value, list) else value
-
-
-def _key(key: object) -> str:
-    if isinstance(key, bool):
-        return "true" if key else "false"
-    if not isinstance(key, str | int | float):
-        raise ValueError(f"the key {key} is no text")  # noqa: TRY004  a fault of the document, not of a type here
-    return str(key)
 
 
 def read_settings_file(path: Path) -> dict[str, str]:

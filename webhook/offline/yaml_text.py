@@ -23,6 +23,8 @@ RESOLVED: Final = (
     ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
     ("merge", r"<<", "<"),
 )
+TEXT: Final = "tag:yaml.org,2002:str"
+MERGE: Final = "tag:yaml.org,2002:merge"
 BASES: Final = {"0b": 2, "0o": 8, "0x": 16}
 LINE_BREAKS: Final = re.compile("[\x85\u2028\u2029]")  # of YAML 1.1; a text without quotes would lose them
 
@@ -33,14 +35,29 @@ class ManifestLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: Any = {}  # noqa: RUF012  yaml's own way to say what a plain word is
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return the mapping with texts as keys: as values of Python, the keys `true` and `1` would be one."""
         seen = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "the key is no text", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} comes twice", key.start_mark)
-            seen.add(key.value)
+            if (text := self._key(key).value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {text} comes twice", key.start_mark)
+            seen.add(text)
+        self.flatten_mapping(node)
+        node.value = [(self._key(key), value) for key, value in node.value]
         return super().construct_mapping(node, deep)
+
+    def _key(self, node: yaml.Node) -> yaml.ScalarNode:
+        """Return the key as a text, the one that kubectl makes of a number or a boolean."""
+        if not isinstance(node, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(None, None, "the key is no text", node.start_mark)
+        if node.tag in {TEXT, MERGE}:
+            return node
+        value = self.construct_object(node)
+        text = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
+        if value is None or (isinstance(value, float) and float(text) != value):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {node.value} is no text; write it in quotes", node.start_mark
+            )
+        return yaml.ScalarNode(TEXT, str(text), node.start_mark, node.end_mark)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         text = str(self.construct_scalar(node)).replace("_", "").lower()
@@ -65,7 +82,7 @@ class Dumper(yaml.SafeDumper):
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
         style = '"' if LINE_BREAKS.search(text) else None
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+        return self.represent_scalar(TEXT, text, style)
 
 
 for tag, pattern, first in RESOLVED:
@@ -84,5 +101,6 @@ def as_yaml(contents: Iterable[Mapping[str, Any]]) -> str:
 
 
 def yaml_of(content: object) -> str:
+    """Return the value as one YAML document."""
     text: str = yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1000)
     return text

@@ -261,7 +261,7 @@ def test_bad_cell_at_the_end_of_a_large_file_is_named_and_leaves_no_output(
 
 
 def frames(content: bytes, form: str) -> list[pd.DataFrame]:
-    """What a model without a signature gets of each chunk, and of each row alone."""
+    """Return the frames that a model without a signature gets: of each chunk, and of each row alone."""
     found = []
     for chunk in chunks(io.BytesIO(content), form, Signature(), 50_000):
         parts = [(0, chunk.count), *((row, row + 1) for row in range(chunk.count))]

@@ -169,7 +169,9 @@ class ForkServer:
         self._answers.read()
         self._answers.close()
         self._connection.close()
-        if self._process and not self._directory.exists():
+        if self._process and self._directory.exists():
+            self._process.returncode = 0  # others end it; without a code, Python warns that it is still running
+        elif self._process:
             self._process.wait()
 
 

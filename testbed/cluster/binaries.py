@@ -1,4 +1,4 @@
-"""Kubernetes, etcd, containerd, CoreDNS, cert-manager and kube-router, compiled once from pinned Go modules.
+"""Kubernetes, etcd, containerd, CoreDNS, kube-router and cert-manager, compiled once from pinned Go modules.
 
 That takes minutes.
 """
@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,11 +38,24 @@ class Program:
     flags: str
 
 
+CERT_MANAGER: Final = Program(name="cert-manager", module="certmanager", package=".", flags="-s -w")
+
+
 def build() -> Path:
-    """Return the folder of the programs, made if it is missing. Raises CalledProcessError."""
+    """Return the folder of the cluster's own programs, made if it is missing. Raises CalledProcessError."""
+    return compiled(programs())
+
+
+def cert_manager() -> Path:
+    """Return the path of cert-manager, compiled if it is missing. Raises CalledProcessError."""
+    return compiled([CERT_MANAGER]) / CERT_MANAGER.name
+
+
+def compiled(wanted: Sequence[Program]) -> Path:
+    """Return the folder of all programs, with those that are `wanted`."""
     folder = CACHE / f"bin-{fingerprint()}"
     folder.mkdir(parents=True, exist_ok=True)
-    for program in programs():
+    for program in wanted:
         if not (folder / program.name).exists():
             compile_program(program, folder)
     return folder
@@ -79,7 +93,6 @@ def programs() -> list[Program]:
             for name in CONTAINERD
         ),
         Program(name="coredns", module="coredns", package="github.com/coredns/coredns", flags="-s -w"),
-        Program(name="cert-manager", module="certmanager", package=".", flags="-s -w"),
     ]
 
 

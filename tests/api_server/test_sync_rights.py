@@ -1,5 +1,6 @@
 """Rights and objects of the sync of a shared claim, at a real API server without a node."""
 
+import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,16 +11,19 @@ import pytest
 import yaml
 
 from model_contract.exit_codes import ExitCode
+from model_contract.names import TRACKING_URI
 from model_delivery.deadline import Deadline, Limits
 from model_delivery.errors import DeliveryError
 from model_delivery.workloads import Workloads
 from testbed.cluster import binaries
 from testbed.cluster.control_plane import HERE, ControlPlane, control_plane
 from testbed.cluster.machine import run
-from testbed.cluster.workloads import COMPUTE
+from testbed.cluster.workloads import COMPUTE, MLFLOW, PROJECT_ID
 from tests.cluster.conftest import QUICKSTART
-from tests.cluster.test_shared_volume import SYNC, overlay
 
+COMPONENT: Final = QUICKSTART.parents[1] / "components" / "shared-volume"
+PAGE: Final = QUICKSTART.parents[2] / "docs" / "how-to" / "operate-webhook.md"
+FILL, SYNC = "model-api-fill", "model-api-sync"
 NAMED: Final = {name: name[0] * 32 for name in ("pod", "deployment", "statefulset", "ended", "nothing")}
 PATHS: Final = {
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
@@ -31,6 +35,17 @@ PATHS: Final = {
 }
 
 Json = dict[str, Any]
+
+
+def overlay(directory: Path, quickstart: Path) -> Path:
+    """Write an admin's overlay: the page's patches, the quickstart's MLflow, and this component."""
+    block = PAGE.read_text().partition("## Models on a shared claim")[2].partition("```yaml\n")[2].partition("```")[0]
+    block = block.replace("66c0a1b2c3d4e5f601234567", PROJECT_ID)
+    own = yaml.safe_load(block.replace(f"model-api-gate.{MLFLOW}", f"mlflow.{MLFLOW}"))
+    own["resources"] = [os.path.relpath(quickstart.resolve(), directory.resolve())]
+    own["components"] = [os.path.relpath(COMPONENT, directory.resolve())]
+    (directory / "kustomization.yaml").write_text(yaml.safe_dump(own))
+    return directory
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +125,15 @@ def test_account_without_the_rights_is_told_what_it_needs(plane: tuple[ControlPl
         other.naming(NAMED.values(), Deadline(Limits()))
 
     assert refused.value.exit_code == ExitCode.NOT_AUTHORISED
+
+
+def test_pods_of_job_and_cron_job_are_the_same_and_may_list_workloads_only(tmp_path: Path) -> None:
+    text = run(binaries.build() / "kubectl", "kustomize", overlay(tmp_path, QUICKSTART))
+    objects = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(text) if one}
+    template = objects["Job", FILL]["spec"]["template"]
+
+    assert template == objects["CronJob", SYNC]["spec"]["jobTemplate"]["spec"]["template"]
+    assert objects["ConfigMap", f"{SYNC}-settings"]["data"] == {TRACKING_URI: f"http://mlflow.{MLFLOW}.svc:5000"}
+    assert template["spec"]["containers"][0]["image"] == "model-api-delivery:0.1.0"
+    assert [rule["verbs"] for rule in objects["Role", SYNC]["rules"]] == [["list"], ["list"]]
+    assert not [rule for rule in objects["Role", SYNC]["rules"] if "secrets" in rule["resources"]]

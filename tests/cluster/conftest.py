@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lightkube import Client, KubeConfig
 
 from model_contract.model_ref import ModelRef
 from testbed.cluster.kube import Kube, cluster, unavailable_reason
 from testbed.cluster.workloads import COMPUTE, NATIVE, PLATFORM, WEBHOOK, scale_webhook
+from webhook.certificates.cluster import ClusterObjects
 
 QUICKSTART = Path(__file__).parents[2] / "manifests" / "overlays" / "quickstart"
 REASON = unavailable_reason()
@@ -79,3 +81,10 @@ def wine(installed: Kube) -> ModelRef:
     """The model that the quickstart's Job has trained."""
     published = installed.get("-n", COMPUTE, "configmap", "wine-quality-model")["data"]
     return ModelRef(name="wine-quality", version=published["version"], owner="jane.doe", run_id=published["run_id"])
+
+
+@pytest.fixture
+def api(installed: Kube) -> Iterator[ClusterObjects]:
+    """The webhook's Secret and registration, as the webhook itself reads and writes them."""
+    with Client(KubeConfig.from_file(installed.kubeconfig)) as client:
+        yield ClusterObjects(client, PLATFORM)

@@ -15,22 +15,16 @@ import pytest
 import testbed
 from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL, MEMORY_LIMIT_ANNOTATION, pull_secret
-from testbed.cluster import binaries
-from testbed.cluster.cluster import NAME, RUN, kill_containers, start, stop
-from testbed.cluster.components import Layout
 from testbed.cluster.kube import Kube
-from testbed.cluster.machine import Network
 from testbed.cluster.workloads import (
     COMPUTE,
     IDLE,
     LOCKED,
     MLFLOW,
-    PLATFORM,
     PROJECT_ID,
     USER,
     fetch_ended,
     literals,
-    model_deployment,
     model_pod,
     settings,
 )
@@ -247,29 +241,3 @@ def test_quota_counts_the_larger_of_init_container_and_containers(quiet: Kube, w
 
     assert "must specify limits.memory" in refused.stderr
     assert used == {"limits.memory": "512Mi"}
-
-
-def test_after_a_reboot_of_the_node_pods_are_filled_again(quiet: Kube, wine: ModelRef) -> None:
-    if not quiet.ours:
-        pytest.skip("only the cluster of testbed.cluster lets its node be stopped")
-    quiet.apply(model_deployment("survivor", literals(wine), **IDLE))
-    quiet.rolled_out(COMPUTE, "survivor")
-    before = fetches(quiet, "survivor")
-    layout = Layout(run=RUN, programs=binaries.build(), network=Network(name=NAME))
-    stop(["kubelet"], layout)
-    kill_containers(layout)
-    start("kubelet", layout)
-
-    quiet.until(lambda: fetches(quiet, "survivor") > before, what="the init container runs again")
-    quiet.rolled_out(COMPUTE, "survivor")
-    quiet.rolled_out(PLATFORM, "model-api-webhook")
-    quiet.rolled_out(MLFLOW, "mlflow")
-
-
-def fetches(kube: Kube, name: str) -> tuple[str, ...]:
-    """Return the ends of the init containers of its pods."""
-    statuses = [
-        pod["status"].get("initContainerStatuses", [{}])[0]
-        for pod in kube.items("-n", COMPUTE, "pod", "-l", f"app={name}")
-    ]
-    return tuple(sorted(status.get("state", {}).get("terminated", {}).get("finishedAt", "") for status in statuses))

@@ -1,17 +1,13 @@
-"""The webhook is away, restarts, or changes its certificate, while pods are created."""
+"""The webhook is away, or its certificate is, while pods are created."""
 
 import json
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
-from lightkube import Client, KubeConfig
 
 from model_contract.model_ref import ModelRef
 from model_contract.names import REGISTRATION, TLS_SECRET
 from testbed.cluster.kube import Kube
-from testbed.cluster.load import pods_at
 from testbed.cluster.workloads import (
     COMPUTE,
     IDLE,
@@ -24,15 +20,9 @@ from testbed.cluster.workloads import (
 )
 from webhook.certificates.cluster import ClusterObjects
 from webhook.certificates.issuance import is_issued_by
-from webhook.certificates.state import begin_rotation, read_state, write_state
+from webhook.certificates.state import read_state
 
 pytestmark = pytest.mark.usefixtures("two_pods")
-
-
-@pytest.fixture
-def api(installed: Kube) -> Iterator[ClusterObjects]:
-    with Client(KubeConfig.from_file(installed.kubeconfig)) as client:
-        yield ClusterObjects(client, PLATFORM)
 
 
 def test_without_webhook_other_pods_start_and_model_pods_wait_for_it(quiet: Kube, wine: ModelRef) -> None:
@@ -64,38 +54,6 @@ def test_policy_is_sound_to_the_api_server(installed: Kube) -> None:
     status = installed.get("validatingadmissionpolicy", "model-api-injected")["status"]
 
     assert status["typeChecking"].get("expressionWarnings") is None
-
-
-def test_rollout_and_rotations_drop_nothing(quiet: Kube, wine: ModelRef, api: ClusterObjects) -> None:
-    """Fifty pods a second, through a new set of webhook pods, a new leaf and a new authority."""
-    with pods_at(50, model_pod("many", literals(wine)), quiet.kubeconfig) as outcome:
-        quiet("-n", PLATFORM, "rollout", "restart", "deployment/model-api-webhook")
-        quiet.rolled_out(PLATFORM, "model-api-webhook")
-        change_leaf(quiet, api)
-        change_authority(quiet, api)
-        # A machine with other work creates fewer than fifty a second.
-        quiet.until(lambda: outcome.refused or outcome.count > 50 * 60, what="three thousand pods")
-
-    assert (outcome.refused, outcome.bare_seconds) == ([], [])
-    assert outcome.count > 50 * 60
-
-
-def change_leaf(kube: Kube, api: ClusterObjects) -> None:
-    stored = api.secret()
-    before = read_state(stored.data).leaf
-    api.write_secret({"tls.crt": None, "tls.key": None}, stored.version)
-    kube.until(lambda: read_state(api.secret().data).leaf not in {None, before}, what="a new leaf")
-
-
-def change_authority(kube: Kube, api: ClusterObjects) -> None:
-    stored = api.secret()
-    rotating = begin_rotation(read_state(stored.data), datetime.now(UTC))
-    api.write_secret(write_state(rotating), stored.version)
-    kube.until(
-        lambda: read_state(api.secret().data).authority == rotating.next_authority,
-        what="the new authority signs",
-    )
-    time.sleep(5)
 
 
 def test_cleared_bundle_is_repaired_at_once(installed: Kube, api: ClusterObjects) -> None:

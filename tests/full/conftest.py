@@ -15,6 +15,7 @@ from testbed.controllers import kserve, registry
 from testbed.controllers.load import POD
 from testbed.controllers.registry import Registry
 from testbed.engines import ROWS, Engines, installed_engines, rows
+from tests.cluster.conftest import api, installed, quickstart, quiet, two_pods, wine  # noqa: F401  fixtures
 from tests.model_delivery.test_object_stores import on_s3, s3_models  # noqa: F401  fixtures
 
 COMPONENT = Path(__file__).parents[2] / "manifests" / "components" / "kserve"

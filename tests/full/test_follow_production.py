@@ -19,7 +19,6 @@ from testbed.delivery import Delivery
 from testbed.gate import API, ask
 from testbed.pages import HOW_TO, ROOT, Shell, blocks
 from testbed.registered import files_below
-from tests.cluster.conftest import installed, quickstart, quiet, wine  # noqa: F401  fixtures
 from tests.cluster.test_gate import ADDRESS, GATE, Gated, basic, gated, moved  # noqa: F401  a fixture
 from tests.upgrades.conftest import PROXY, Registered
 
@@ -83,7 +82,7 @@ def steps(text: str) -> list[str]:
 def test_page_brings_the_deployment_to_the_version_in_production_and_the_cronjob_follows(
     gated: Gated,  # noqa: F811  a fixture
     followed: Kube,
-    wine: ModelRef,  # noqa: F811  a fixture
+    wine: ModelRef,
     second: ModelRef,
 ) -> None:
     shell = Shell(kube=followed, folder=ROOT)

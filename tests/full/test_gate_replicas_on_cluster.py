@@ -23,7 +23,6 @@ from testbed.cluster.kube import Kube
 from testbed.cluster.workloads import MLFLOW
 from testbed.gate import API, Answer, Json, Sent, ask, clients
 from testbed.pages import Shell, blocks
-from tests.cluster.conftest import installed, quickstart, wine  # noqa: F401  fixtures
 from tests.cluster.test_claims import host_volume
 from tests.cluster.test_gate import (
     COMPONENTS,

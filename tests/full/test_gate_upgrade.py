@@ -31,7 +31,6 @@ from testbed.mlflow_server import MODULES, client_environment
 from testbed.processes import json_lines
 from testbed.registered import files_below
 from testbed.tcp_proxy import tcp_proxy
-from tests.cluster.conftest import installed, quickstart  # noqa: F401  fixtures
 from tests.cluster.test_gate import GATE, address_of, audit_folder, basic, moved, volume, write_people
 from tests.full.test_upgrade import FORMER_TAG, load_former, overlay, tag_of
 from tests.tracking_gate.conftest import READER
@@ -78,7 +77,7 @@ class FormerGate:
 
 
 @pytest.fixture
-def former_gate(installed: Kube, tmp_path: Path) -> Iterator[FormerGate]:  # noqa: F811  a fixture
+def former_gate(installed: Kube, tmp_path: Path) -> Iterator[FormerGate]:
     kube, former, audit = installed, former_version(), audit_folder("gate-audit")
     load_former(kube, former, GATE, "Dockerfile.gate")
     with kube.forwarded(MLFLOW, "mlflow", 5000) as mlflow:

@@ -10,7 +10,6 @@ from model_contract.names import MODEL_VOLUME
 from testbed.cluster.image_volumes import packaged_model
 from testbed.cluster.kube import Kube
 from testbed.cluster.workloads import COMPUTE, literals, model_deployment, settings
-from tests.cluster.conftest import installed, quickstart, quiet, wine  # noqa: F401  fixtures
 from tests.cluster.test_model_pods import pods_of
 
 PODS = 50
@@ -19,8 +18,8 @@ SLEEP: dict[str, Any] = {"command": ["sleep", "3600"], "readinessProbe": None}
 
 @pytest.mark.timeout(1200)  # the images of the checkout may have to be built
 def test_fifty_pods_that_start_together_pull_each_layer_once(
-    quiet: Kube,  # noqa: F811  the fixture
-    wine: ModelRef,  # noqa: F811  the fixture
+    quiet: Kube,
+    wine: ModelRef,
     tmp_path: Path,
 ) -> None:
     with (

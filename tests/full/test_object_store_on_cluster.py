@@ -23,7 +23,7 @@ from testbed.object_stores import register, s3_bucket, upload
 from testbed.pages import Shell, blocks
 from testbed.registered import files_below
 from testbed.s3_server import REGION, S3Server, s3_server
-from tests.cluster.conftest import QUICKSTART, installed, quickstart, quiet, wine  # noqa: F401  fixtures
+from tests.cluster.conftest import QUICKSTART
 from tests.cluster.test_model_pods import predict
 
 PAGE, HEADING = "read-models-from-an-object-store", "Set up"
@@ -32,7 +32,7 @@ FULL = Image(tag=f"{HUB}/model-api-delivery:0.1.0-full", dockerfile="Dockerfile.
 
 
 @pytest.fixture
-def store(installed: Kube, tmp_path: Path) -> Iterator[S3Server]:  # noqa: F811  a fixture
+def store(installed: Kube, tmp_path: Path) -> Iterator[S3Server]:
     """An S3 server at an address that the cluster's network has."""
     assert installed.ours
     with s3_server(tmp_path / "s3", host=Network(name=NAME).public, port=443) as found:
@@ -40,7 +40,7 @@ def store(installed: Kube, tmp_path: Path) -> Iterator[S3Server]:  # noqa: F811 
 
 
 @pytest.fixture
-def shell(installed: Kube, tmp_path: Path) -> Iterator[Shell]:  # noqa: F811  a fixture
+def shell(installed: Kube, tmp_path: Path) -> Iterator[Shell]:
     """A shell in the folder of an admin's overlay, which is the quickstart's and that of the page."""
     images.build(FULL)
     load_image(installed, FULL.tag)
@@ -56,7 +56,7 @@ def shell(installed: Kube, tmp_path: Path) -> Iterator[Shell]:  # noqa: F811  a 
     installed("-n", COMPUTE, "delete", "secret/model-store", "networkpolicy/model-api-to-object-stores")
 
 
-def model_in(store: S3Server, mlflow: str, wine: ModelRef, directory: Path) -> ModelRef:  # noqa: F811
+def model_in(store: S3Server, mlflow: str, wine: ModelRef, directory: Path) -> ModelRef:
     """Put the files of the quickstart's model into a bucket, and register a version that has them."""
     directory.mkdir()
     delivery = Delivery(directory=directory, uri=mlflow)
@@ -66,10 +66,10 @@ def model_in(store: S3Server, mlflow: str, wine: ModelRef, directory: Path) -> M
 
 
 def test_page_makes_pods_read_their_model_from_the_store(
-    quiet: Kube,  # noqa: F811  a fixture
+    quiet: Kube,
     shell: Shell,
     store: S3Server,
-    wine: ModelRef,  # noqa: F811  a fixture
+    wine: ModelRef,
     tmp_path: Path,
 ) -> None:
     with quiet.forwarded(MLFLOW, "mlflow", 5000) as mlflow:

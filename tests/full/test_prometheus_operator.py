@@ -16,7 +16,6 @@ from testbed.cluster.kube import Kube
 from testbed.cluster.workloads import MLFLOW, scale_webhook
 from testbed.controllers.prometheus import NAMESPACE, SERVICE, install_operator
 from testbed.prometheus_server import queries, rules, shortened_rule
-from tests.cluster.conftest import installed, quickstart, wine  # noqa: F401  fixtures
 from tests.cluster.test_gate import GATE, Gated, gated  # noqa: F401  a fixture
 
 COMPONENTS = Path(__file__).parents[2] / "manifests" / "components"

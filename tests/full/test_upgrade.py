@@ -17,7 +17,6 @@ from testbed.cluster.kube import Kube, load_image
 from testbed.cluster.load import Outcome, pods_at
 from testbed.cluster.workloads import COMPUTE, PLATFORM, literals, model_deployment, model_pod
 from testbed.former_version import ROOT, Version, former_version, this_version
-from tests.cluster.conftest import installed, quickstart, wine  # noqa: F401  fixtures
 from webhook.certificates.cluster import ClusterObjects
 from webhook.certificates.state import read_state
 
@@ -104,8 +103,8 @@ def scaled(kube: Kube, name: str, replicas: int) -> dict[str, tuple[int, str]]:
 
 @pytest.mark.timeout(1800)
 def test_upgrade_and_the_way_back_drop_no_pod(
-    installed: Kube,  # noqa: F811  a fixture
-    wine: ModelRef,  # noqa: F811  a fixture
+    installed: Kube,
+    wine: ModelRef,
     former: Version,
     tmp_path: Path,
 ) -> None:

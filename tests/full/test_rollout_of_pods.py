@@ -26,7 +26,13 @@ class Registry:
     second: str = ""
 
     def rollout(self, workload: str, *options: str) -> tuple[int, str, str]:
-        command = [installed("model-api"), "rollout", workload, "--model=wine-quality", f"--namespace={COMPUTE}"]
+        command: list[str | Path] = [
+            installed("model-api"),
+            "rollout",
+            workload,
+            "--model=wine-quality",
+            f"--namespace={COMPUTE}",
+        ]
         done = completed([*command, *options], env=self.environment, imported=MODULES, timeout=280)
         return done.returncode, done.stdout, done.stderr
 
@@ -40,7 +46,7 @@ class Registry:
 @pytest.fixture(scope="module")
 def registry(installed: Kube, wine: ModelRef) -> Iterator[Registry]:
     with installed.forwarded(MLFLOW, "mlflow", 5000) as uri:
-        environment = installed.environment | {"MLFLOW_TRACKING_URI": uri}
+        environment = {**installed.environment, "MLFLOW_TRACKING_URI": uri}
         registry = Registry(environment=environment, uri=uri)
         yield replace(registry, second=registry.version(wine.run_id, f"models:/wine-quality/{wine.version}"))
 

@@ -1,32 +1,24 @@
 """The component `shared-volume` as an admin installs it: a Job fills the claim, a CronJob empties it, pods mount it."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
-import yaml
 
 from model_contract.model_ref import ModelRef
-from model_contract.names import TAG_USER, TOKEN_KEY, TRACKING_URI, pull_secret
-from testbed.cluster import binaries
+from model_contract.names import TAG_USER, TOKEN_KEY, pull_secret
 from testbed.cluster.cluster import RUN
 from testbed.cluster.kube import Kube
-from testbed.cluster.machine import run
 from testbed.cluster.workloads import COMPUTE, IDLE, MLFLOW, PLATFORM, PROJECT_ID, literals, model_pod
 from testbed.gate import API, ask
-from tests.cluster.conftest import QUICKSTART
+from tests.api_server.test_sync_rights import FILL, SYNC, overlay
 from tests.cluster.test_claims import ready, shared_claim, volume
 from tests.cluster.test_gate import stamped
 
 __all__ = ["volume"]
-
-COMPONENT: Final = QUICKSTART.parents[1] / "components" / "shared-volume"
-PAGE: Final = QUICKSTART.parents[2] / "docs" / "how-to" / "operate-webhook.md"
-FILL, SYNC = "model-api-fill", "model-api-sync"
 
 Json = dict[str, Any]
 
@@ -54,17 +46,6 @@ class Shared:
         job["metadata"].pop("ownerReferences", None)
         self.kube.apply(job)
         return self.ended(name)
-
-
-def overlay(directory: Path, quickstart: Path) -> Path:
-    """Write an admin's overlay: the page's patches, the quickstart's MLflow, and this component."""
-    block = PAGE.read_text().partition("## Models on a shared claim")[2].partition("```yaml\n")[2].partition("```")[0]
-    block = block.replace("66c0a1b2c3d4e5f601234567", PROJECT_ID)
-    own = yaml.safe_load(block.replace(f"model-api-gate.{MLFLOW}", f"mlflow.{MLFLOW}"))
-    own["resources"] = [os.path.relpath(quickstart.resolve(), directory.resolve())]
-    own["components"] = [os.path.relpath(COMPONENT, directory.resolve())]
-    (directory / "kustomization.yaml").write_text(yaml.safe_dump(own))
-    return directory
 
 
 @pytest.fixture
@@ -116,15 +97,3 @@ def test_job_fills_the_claim_and_pods_mount_it_and_a_used_model_stays(shared: Sh
     assert (used["used"], used["removed"]) == (1, 0)
     assert (removed["used"], removed["removed"]) == (0, 1)
     assert list((shared.store / wine.owner).iterdir()) == []
-
-
-def test_pods_of_job_and_cron_job_are_the_same_and_may_list_workloads_only(tmp_path: Path) -> None:
-    text = run(binaries.build() / "kubectl", "kustomize", overlay(tmp_path, QUICKSTART))
-    objects = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(text) if one}
-    template = objects["Job", FILL]["spec"]["template"]
-
-    assert template == objects["CronJob", SYNC]["spec"]["jobTemplate"]["spec"]["template"]
-    assert objects["ConfigMap", f"{SYNC}-settings"]["data"] == {TRACKING_URI: f"http://mlflow.{MLFLOW}.svc:5000"}
-    assert template["spec"]["containers"][0]["image"] == "model-api-delivery:0.1.0"
-    assert [rule["verbs"] for rule in objects["Role", SYNC]["rules"]] == [["list"], ["list"]]
-    assert not [rule for rule in objects["Role", SYNC]["rules"] if "secrets" in rule["resources"]]

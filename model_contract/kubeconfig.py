@@ -21,7 +21,14 @@ FILES: Final = ("certificate-authority", "client-certificate", "client-key", "to
 # A credential plugin is told the version of the protocol. lightkube does not tell it, and knows v1 by its older name.
 PLUGIN_VERSION: Final = "client.authentication.k8s.io/v1"
 PLUGIN_INFO: Final = "KUBERNETES_EXEC_INFO"
+PLUGIN_EXTENSION: Final = "client.authentication.k8s.io/exec"  # settings of a cluster that a plugin may be told
 ANONYMOUS: Final = "anonymous"  # the user of a context that names none, as with kubectl
+CLUSTER_FIELDS: Final = ("server", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url")
+# What no client here can do. To leave it out would reach another server, or act as another user, than kubectl.
+REFUSED: Final = {
+    "clusters": ("tls-server-name",),
+    "users": ("as", "as-uid", "as-groups", "as-user-extra", "auth-provider"),
+}
 
 Json = Mapping[str, Any]
 Configuration = TypeVar("Configuration")
@@ -117,24 +124,34 @@ def selected(
     for part, wanted in (("clusters", cluster), ("users", user)):
         if wanted and wanted not in entries.parts[part]:
             raise KubeconfigError(f"context {name} of {found.file} names the {PARTS[part]} {wanted}, which no file has")
-    credentials = _user(entries.parts["users"][user], user, environ) if user else {}
+    server = _cluster(entries.parts["clusters"][cluster], cluster)
+    credentials = _user(entries.parts["users"][user], user, server, environ) if user else {}
     return {
         "current-context": name,
         "contexts": [{"name": name, "context": {**found.values, "user": user or ANONYMOUS}}],
-        "clusters": [{"name": cluster, "cluster": _cluster(entries.parts["clusters"][cluster], cluster)}],
+        "clusters": [{"name": cluster, "cluster": server}],
         "users": [{"name": user or ANONYMOUS, "user": credentials}],
     }
 
 
+def proxy_of(kubeconfig: Json) -> str | None:
+    """Return the address of the proxy before the cluster of a kubeconfig with one context; None without one."""
+    return kubeconfig["clusters"][0]["cluster"].get("proxy-url") or None
+
+
 def _cluster(entry: Entry, name: str) -> dict[str, Any]:
-    values = _of_file(entry, f"cluster {name}")
+    values = _of_file(entry, "clusters", name)
     if not _is_server(values.get("server")):
         raise KubeconfigError(f"cluster {name} of {entry.file} has no server that is an address")
+    if (proxy := values.get("proxy-url")) and not _is_server(proxy):
+        raise KubeconfigError(f"the proxy-url of cluster {name} in {entry.file} is no http or https address")
     return values
 
 
-def _user(entry: Entry, name: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    values = _of_file(entry, f"user {name}")
+def _user(entry: Entry, name: str, cluster: Json, environ: Mapping[str, str]) -> dict[str, Any]:
+    values = _of_file(entry, "users", name)
+    if plugin := values.get("exec"):
+        values["exec"] = _plugin(entry.file.absolute().parent, plugin, cluster)
     certificate, key = (
         any(values.get(f"{kind}{form}") for form in ("", "-data")) for kind in ("client-certificate", "client-key")
     )
@@ -147,15 +164,18 @@ def _titles(files: Iterable[Path]) -> str:
     return os.pathsep.join(map(str, files))
 
 
-def _of_file(entry: Entry, title: str) -> dict[str, Any]:
+def _of_file(entry: Entry, part: str, name: str) -> dict[str, Any]:
     """Return the values of an entry with paths that no longer depend on its file. Raises KubeconfigError."""
-    folder, plugin = entry.file.absolute().parent, entry.values.get("exec")
-    found = {name: folder / value for name, value in entry.values.items() if name in FILES and value}
-    for name, path in found.items():
+    title, folder = f"{PARTS[part]} {name}", entry.file.absolute().parent
+    if refused := [field for field in REFUSED[part] if entry.values.get(field)]:
+        raise KubeconfigError(
+            f"{title} of {entry.file} has {refused[0]}, which this command cannot do; name another context"
+        )
+    found = {field: folder / value for field, value in entry.values.items() if field in FILES and value}
+    for field, path in found.items():
         if not path.is_file():
-            raise KubeconfigError(f"the {name} of {title} in {entry.file} is {path}, which is no file")
-    paths = {name: str(path) for name, path in found.items()}
-    return {**entry.values, **paths, **({"exec": _plugin(folder, plugin)} if plugin else {})}
+            raise KubeconfigError(f"the {field} of {title} in {entry.file} is {path}, which is no file")
+    return {**entry.values, **{field: str(path) for field, path in found.items()}}
 
 
 def _is_server(value: object) -> bool:
@@ -166,15 +186,30 @@ def _is_server(value: object) -> bool:
         return False
 
 
-def _plugin(folder: Path, plugin: Json) -> dict[str, Any]:
+def _plugin(folder: Path, plugin: Json, cluster: Json) -> dict[str, Any]:
     command, version = plugin["command"], plugin["apiVersion"]
-    info = {"kind": "ExecCredential", "apiVersion": version, "spec": {"interactive": False}}
+    told = {"cluster": _told_of(cluster)} if plugin.get("provideClusterInfo") else {}
+    info = {"kind": "ExecCredential", "apiVersion": version, "spec": {**told, "interactive": False}}
     return {
         **plugin,
         "command": str(folder / command) if "/" in command else command,
         "apiVersion": f"{PLUGIN_VERSION}beta1" if version == PLUGIN_VERSION else version,
         "env": [*(plugin.get("env") or ()), {"name": PLUGIN_INFO, "value": json.dumps(info)}],
     }
+
+
+def _told_of(cluster: Json) -> Json:
+    """Return the cluster as a credential plugin is told of it.
+
+    https://kubernetes.io/docs/reference/config-api/client-authentication.v1/#client-authentication-k8s-io-v1-Cluster
+    """
+    told = {field: cluster[field] for field in CLUSTER_FIELDS if cluster.get(field)}
+    if file := cluster.get("certificate-authority"):
+        told["certificate-authority-data"] = base64.b64encode(Path(file).read_bytes()).decode()
+    extensions = {one["name"]: one.get("extension") for one in cluster.get("extensions") or ()}
+    if PLUGIN_EXTENSION in extensions:
+        told["config"] = extensions[PLUGIN_EXTENSION]
+    return told
 
 
 def _with_certificate(user: dict[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from lightkube.models.meta_v1 import ObjectMeta, Status
 from lightkube.resources.core_v1 import Secret
 from lightkube.types import PatchType
 
-from model_contract.kubeconfig import KubeconfigError, MalformedKubeconfigError, read_kubeconfig
+from model_contract.kubeconfig import KubeconfigError, MalformedKubeconfigError, proxy_of, read_kubeconfig
 from model_contract.model_ref import printable
 from model_contract.names import PROJECT_ID_LABEL, PROJECT_TOKENS_SECRETS, TOKEN_KEY, pull_secret
 from model_contract.tls import TlsSettingError, check_authorities
@@ -41,9 +41,9 @@ def client_of(context: str | None) -> Iterator[Client]:
     Raises InvalidError, UnavailableError, NotAuthorisedError.
     """
     try:
-        configuration = _configuration(context)
+        configuration, proxy = _configuration(context)
         with proxy_errors():
-            opened = Client(configuration, field_manager="model-api")
+            opened = Client(configuration, field_manager="model-api", proxy=proxy)
         with opened as client:
             yield client
     except TlsSettingError as error:
@@ -62,19 +62,24 @@ def client_of(context: str | None) -> Iterator[Client]:
         raise UnavailableError(f"the cluster does not answer: {error}") from error
 
 
-def _configuration(context: str | None) -> Any:
-    """Return the context of the kubeconfig; in a pod without one, its ServiceAccount. Raises ConfigError and others.
+def _configuration(context: str | None) -> tuple[Any, str | None]:
+    """Return the context of the kubeconfig, and the proxy that it names; in a pod without one, its ServiceAccount.
+
+    Raises ConfigError and others.
 
     lightkube's own search takes the ServiceAccount first: in a job of CI it would be another cluster than KUBECONFIG's.
     """
     check_authorities(os.environ)  # lightkube's client reads them as well
     found = read_kubeconfig(
-        os.environ, context, parse=yaml.safe_load, build=lambda one: KubeConfig.from_dict(one).get()
+        os.environ,
+        context,
+        parse=yaml.safe_load,
+        build=lambda one: (KubeConfig.from_dict(one).get(), proxy_of(one)),
     )
     if found:
         return found
     try:
-        return KubeConfig.from_service_account().get(context)
+        return KubeConfig.from_service_account().get(context), None
     except ConfigError as error:
         raise ConfigError("there is no ~/.kube/config, and this is not a pod") from error
 

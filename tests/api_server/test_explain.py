@@ -1,16 +1,19 @@
 """`explain` of objects that it reads from a cluster: an API server without a node."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL
 from testbed.cluster.control_plane import ControlPlane, control_plane
 from testbed.cluster.workloads import COMPUTE, literals, model_pod
+from testbed.forward_proxy import forward_proxy
 from testbed.processes import completed, installed
 from testbed.webhook_server import OF_COMMANDS
 
@@ -62,9 +65,25 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 def test_object_of_the_cluster_is_explained(plane: ControlPlane, kind: str) -> None:
     metadata = {"name": "wine", "labels": model_pod("wine", MODEL)["metadata"]["labels"]}
     plane.create(f"{GROUPS[kind]}/namespaces/{COMPUTE}/{kind}", {"metadata": metadata, "spec": spec_of(kind)})
-    command: list[str | Path] = [installed("model-api-webhook"), "explain", f"{kind.removesuffix('s')}/wine"]
-    environment = os.environ | {"KUBECONFIG": str(plane.kubeconfig)}
-    done = completed([*command, "--namespace", COMPUTE], env=environment, imported=OF_COMMANDS)
+    done = explained(plane.kubeconfig, f"{kind.removesuffix('s')}/wine")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "injected (rule B0)" in done.stdout
+
+
+def test_cluster_is_reached_through_the_proxy_of_the_kubeconfig(plane: ControlPlane, tmp_path: Path) -> None:
+    content = yaml.safe_load(plane.kubeconfig.read_text())
+    (cluster,) = content["clusters"]
+    with forward_proxy() as proxy:
+        cluster["cluster"]["proxy-url"] = f"http://127.0.0.1:{proxy.server_port}"
+        kubeconfig = tmp_path / "config"
+        kubeconfig.write_text(yaml.safe_dump(content))
+        done = explained(kubeconfig, "pod/nothing")
+
+    assert f"there is no pod/nothing in namespace {COMPUTE}" in done.stderr
+    assert [line.split()[0] for line, _ in proxy.read] == ["CONNECT"]
+
+
+def explained(kubeconfig: Path, title: str) -> subprocess.CompletedProcess[str]:
+    command: list[str | Path] = [installed("model-api-webhook"), "explain", title, "--namespace", COMPUTE]
+    return completed(command, env=os.environ | {"KUBECONFIG": str(kubeconfig)}, imported=OF_COMMANDS)

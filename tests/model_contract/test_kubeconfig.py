@@ -110,6 +110,21 @@ def test_context_without_a_user_is_anonymous(tmp_path: Path) -> None:
             None,
             "user there of {file} has a certificate without its key, or a key alone",
         ),
+        (
+            config(users=[{"name": "there", "user": {"token": "t", "as": "another"}}]),
+            None,
+            "user there of {file} has as, which this command cannot do; name another context",
+        ),
+        (
+            config(clusters=[{"name": "there", "cluster": {"server": "https://there", "tls-server-name": "here"}}]),
+            None,
+            "cluster there of {file} has tls-server-name, which this command cannot do; name another context",
+        ),
+        (
+            config(clusters=[{"name": "there", "cluster": {"server": "https://there", "proxy-url": "socks5://a:1"}}]),
+            None,
+            "the proxy-url of cluster there in {file} is no http or https address",
+        ),
     ],
 )
 def test_what_a_kubeconfig_lacks_is_named_with_its_file(
@@ -135,6 +150,22 @@ def test_credential_plugin_is_told_the_version_that_it_is_set_up_with(tmp_path: 
 
     assert (found["command"], found["apiVersion"]) == (str(tmp_path / "plugin"), f"{PLUGIN_VERSION}beta1")
     assert (told["A"], json.loads(told["KUBERNETES_EXEC_INFO"])["apiVersion"]) == ("b", PLUGIN_VERSION)
+
+
+def test_credential_plugin_is_told_of_the_cluster_if_it_asks_for_that(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("the authority")
+    settings = {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "there"}}
+    cluster = {"server": "https://there", "certificate-authority": "ca.crt", "extensions": [settings]}
+    content = plugin(tmp_path, credential({"token": "a token"})) | {"clusters": [{"name": "there", "cluster": cluster}]}
+    content["users"][0]["user"]["exec"]["provideClusterInfo"] = True
+    found = read(content, folder=tmp_path)["users"][0]["user"]["exec"]
+    (told,) = (json.loads(one["value"]) for one in found["env"] if one["name"] == "KUBERNETES_EXEC_INFO")
+
+    assert told["spec"]["cluster"] == {
+        "server": "https://there",
+        "certificate-authority-data": base64.b64encode(b"the authority").decode(),
+        "config": {"audience": "there"},
+    }
 
 
 @pytest.mark.parametrize("token", [{}, {"token": "a token"}], ids=["alone", "with a token"])

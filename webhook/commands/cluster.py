@@ -12,7 +12,7 @@ from lightkube import Client, KubeConfig
 from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import create_namespaced_resource
 
-from model_contract.kubeconfig import KubeconfigError, read_kubeconfig
+from model_contract.kubeconfig import KubeconfigError, proxy_of, read_kubeconfig
 from model_contract.model_ref import printable
 from model_contract.names import PLATFORM_NAMESPACE
 from model_contract.proxy_settings import PROXY_ADVICE, ProxySettingError, check_proxies
@@ -44,7 +44,7 @@ def cluster_client(context: str | None) -> Iterator[Client]:
     A fault of the cluster in the block ends the command with one sentence and an exit code.
     """
     try:
-        with _client(_configuration(context)) as client:
+        with _client(*_configuration(context)) as client:
             yield client
     except (ConfigError, KubeconfigError) as error:
         raise InvalidInputError(f"no cluster: {printable(str(error))}; {REMEDY}") from error
@@ -56,28 +56,33 @@ def cluster_client(context: str | None) -> Iterator[Client]:
         raise UnavailableError(f"the cluster does not answer: {error}") from error
 
 
-def _configuration(context: str | None) -> Any:
-    """Return the context of the kubeconfig; in a pod without one, its ServiceAccount. Raises ConfigError and others.
+def _configuration(context: str | None) -> tuple[Any, str | None]:
+    """Return the context of the kubeconfig, and the proxy that it names; in a pod without one, its ServiceAccount.
+
+    Raises ConfigError and others.
 
     lightkube's own search takes the ServiceAccount first: in a job of CI it would be another cluster than KUBECONFIG's.
     """
     found = read_kubeconfig(
-        os.environ, context, parse=yaml.safe_load, build=lambda one: KubeConfig.from_dict(one).get()
+        os.environ,
+        context,
+        parse=yaml.safe_load,
+        build=lambda one: (KubeConfig.from_dict(one).get(), proxy_of(one)),
     )
     if found:
         return found
     try:
-        return KubeConfig.from_service_account().get(context)
+        return KubeConfig.from_service_account().get(context), None
     except ConfigError as error:
         raise ConfigError("there is no ~/.kube/config, and this is not a pod") from error
 
 
-def _client(configuration: Any) -> Client:
+def _client(configuration: Any, proxy: str | None) -> Client:
     """Return a client. Raises InvalidInputError for a proxy, an authority or a certificate that cannot be used."""
     try:
         check_authorities(os.environ)
         check_proxies()
-        return Client(configuration)
+        return Client(configuration, proxy=proxy)
     except (TlsSettingError, ProxySettingError) as error:
         raise InvalidInputError(str(error)) from error
     except ssl.SSLError as error:

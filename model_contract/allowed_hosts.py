@@ -23,7 +23,9 @@ class AllowedHost:
         if (scheme, port) != (self.scheme, self.port):
             return False
         wanted, domain = host.lower(), self.host.removeprefix("*")
-        return wanted.endswith(domain) and wanted != domain if domain != self.host else wanted == self.host
+        if domain == self.host:
+            return wanted == domain
+        return wanted.endswith(domain) and wanted != domain
 
 
 def parse_allowed_hosts(text: str) -> tuple[AllowedHost, ...]:

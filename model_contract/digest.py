@@ -32,10 +32,13 @@ def model_digest(files: Iterable[FileEntry]) -> str:
 
 def directory_digest(directory: Path) -> str:
     """Read all files of a model, and return their digest. Raises OSError."""
-    return model_digest(_entry(path, directory) for path in directory.rglob("*") if path.is_file())
+    return model_digest(
+        file_entry(directory, path.relative_to(directory).as_posix()) for path in directory.rglob("*") if path.is_file()
+    )
 
 
-def _entry(path: Path, directory: Path) -> FileEntry:
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    return FileEntry(path=path.relative_to(directory).as_posix(), size=path.stat().st_size, sha256=sha256)
+def file_entry(root: Path, path: str) -> FileEntry:
+    """Return path, size and digest of a file below `root`, which is read in pieces. Raises OSError."""
+    with (root / path).open("rb", buffering=0) as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        return FileEntry(path=path, size=content.tell(), sha256=sha256)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, Final
 
+SHOWN_CHARACTERS: Final = 40  # of a value that differs
 MOST_DIFFERENCES: Final = 3  # differences that a person wants to see
 
 
@@ -41,6 +42,6 @@ def _same(one: Any, other: Any, tolerance: float) -> bool:
     return one == other or math.isclose(one, other, rel_tol=tolerance, abs_tol=0.0)
 
 
-def _short(value: Any, most: int = 40) -> str:
+def _short(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= most else f"{text[:most]}..."
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

@@ -25,7 +25,7 @@ class Headers(Protocol):
     def get(self, name: str, default: str, /) -> str: ...
 
 
-class Body(Protocol):
+class FileAnswer(Protocol):
     """An answer to the request for a file, or for a range of it, as an HTTP server or an object store gives it."""
 
     status: int

@@ -10,7 +10,7 @@ from typing import Final
 from model_contract.names import PRESIGNED_HOSTS
 from model_contract.retry_after import retry_after
 from model_contract.store_addresses import is_store_address
-from model_delivery.answer import Answer, Body
+from model_delivery.answer import Answer, FileAnswer
 from model_delivery.client import LONGEST_ERROR_BODY, Client
 from model_delivery.deadline import Deadline
 from model_delivery.errors import (
@@ -70,7 +70,7 @@ class ArtifactFiles:
         return "presigned" if self._direct else "presigned, then proxy"
 
     @contextmanager
-    def open(self, path: str, file: ListedFile, headers: Mapping[str, str]) -> Iterator[Body]:
+    def open(self, path: str, file: ListedFile, headers: Mapping[str, str]) -> Iterator[FileAnswer]:
         """Request one file, or a range of it, once; `path` may be an address. Raises DeliveryError."""
         with ExitStack() as stack:
             if is_store_address(path):

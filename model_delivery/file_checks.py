@@ -1,18 +1,14 @@
 """Compare the files of a model in a store with its manifest. Nothing is written."""
 
-import hashlib
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-from model_contract.digest import FileEntry
+from model_contract.digest import file_entry
 from model_contract.layout import MANIFEST, MODEL_DIRECTORY
 from model_contract.model_ref import shown
 from model_delivery.errors import DamagedError
 from model_delivery.manifest import Manifest, parse_manifest
-
-CHUNK: Final = 1 << 18
 
 
 def read_manifest(run_directory: Path, *, by_uri: bool = False) -> Manifest | None:
@@ -77,14 +73,3 @@ def regular_size(path: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-def file_entry(root: Path, path: str) -> FileEntry:
-    """Return path, size and digest of a file, which is read in pieces."""
-    digest = hashlib.sha256()
-    size = 0
-    with (root / path).open("rb", buffering=0) as content:
-        while chunk := content.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return FileEntry(path=path, size=size, sha256=digest.hexdigest())

@@ -14,16 +14,16 @@ from model_delivery.errors import InvalidInputError, NotFoundError
 from model_delivery.listed_model import Listing
 from model_delivery.listing import parse_listing
 
-API = "/api/2.0/mlflow"
-ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+API: Final = "/api/2.0/mlflow"
+ARTIFACTS: Final = "/api/2.0/mlflow-artifacts/artifacts"
 # Headers of a presigned URL, but none that names another host or another body.
 HEADER_NAME: Final = re.compile(r"(?i)(?!(?:host|content-length|transfer-encoding)$)[a-z0-9-]{1,64}")
 SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # comes through a JSON escape, and cannot be encoded again
 MOST_SHOWN: Final = 20  # aliases in an error
-PRESIGNED = "/api/2.0/mlflow-artifacts/presigned"
-MOST_VERSIONS = 100  # of one run
-PAGE = 200  # models or versions in one answer: their descriptions and tags may be long
-STABLE = "creation_timestamp ASC"  # pages do not overlap if a version changes meanwhile
+PRESIGNED: Final = "/api/2.0/mlflow-artifacts/presigned"
+MOST_VERSIONS: Final = 100  # of one run
+PAGE: Final = 200  # models or versions in one answer: their descriptions and tags may be long
+STABLE: Final = "creation_timestamp ASC"  # pages do not overlap if a version changes meanwhile
 QUOTABLE: Final = re.compile(r"[^'\"\\`%\x00-\x1f\x7f]+")  # means itself between single quotes of a filter
 
 

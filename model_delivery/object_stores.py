@@ -8,7 +8,7 @@ from typing import Final, Protocol, cast
 
 from model_contract.names import DELIVERY_IMAGE
 from model_contract.store_addresses import StoreAddress
-from model_delivery.answer import Body
+from model_delivery.answer import FileAnswer
 from model_delivery.deadline import Deadline
 from model_delivery.errors import InvalidInputError
 from model_delivery.listed_model import ListedFile
@@ -22,7 +22,7 @@ class Bucket(Protocol):
     """A bucket, or a container of Azure, as `object_store_client` reads it; threads share it."""
 
     def files(self, path: str) -> tuple[ListedFile, ...]: ...
-    def open(self, path: str, file: ListedFile, headers: Mapping[str, str]) -> AbstractContextManager[Body]: ...
+    def open(self, path: str, file: ListedFile, headers: Mapping[str, str]) -> AbstractContextManager[FileAnswer]: ...
 
 
 class ObjectStores:
@@ -42,7 +42,7 @@ class ObjectStores:
         place = self._settings.checked(address)
         return self._bucket(place).files(place.path)
 
-    def open(self, address: str, file: ListedFile, headers: Mapping[str, str]) -> AbstractContextManager[Body]:
+    def open(self, address: str, file: ListedFile, headers: Mapping[str, str]) -> AbstractContextManager[FileAnswer]:
         """Request one listed file, or a range of it, once. Its name may hold what an address cannot."""
         root = next(root for root in self._buckets if address.startswith(f"{root}/"))
         return self._buckets[root].open(address[len(root) + 1 :], file, headers)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from model_contract.digest import FileEntry
-from model_delivery.answer import CHUNK, Body
+from model_delivery.answer import CHUNK, FileAnswer
 from model_delivery.listed_model import ListedFile
 
 RANGE: Final = 16 << 20  # bytes: 64 requests for 1 GiB
@@ -38,7 +38,7 @@ class Range:
         """Return the rest, if so many bytes of the range are there."""
         return Range(begin=self.begin + received, end=self.end)
 
-    def is_answered(self, answer: Body, size: int) -> bool:
+    def is_answered(self, answer: FileAnswer, size: int) -> bool:
         """Return True if the answer holds exactly this range of a file of `size` bytes."""
         return (
             answer.status == HTTPStatus.PARTIAL_CONTENT

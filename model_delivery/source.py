@@ -27,7 +27,7 @@ RUN_ARTIFACT: Final = re.compile(r"runs:/+([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/(.
 ON_DISK: Final = re.compile(r"file:|[A-Za-z]:[\\/]|[^:]*$")  # also a drive of Windows, and a path without a scheme
 LOGGED_MODEL_NAME: Final = re.compile(r"""[^/:.%"']+""")
 
-List = Callable[[str], Listing]
+ListDirectory = Callable[[str], Listing]
 
 
 class Registry(Protocol):
@@ -51,7 +51,7 @@ class ObjectStores(Protocol):
 class _Places:
     """Artifacts by their place. Each place is listed once. Without `stores`, MLflow must serve the artifacts."""
 
-    listed: List
+    listed: ListDirectory
     stores: ObjectStores | None
 
     def place(self, uri: str) -> str | None:
@@ -134,7 +134,7 @@ def proxied_path(uri: str) -> str | None:
     return checked_path((behind if route else before).strip("/"))
 
 
-def _files_below(listed: List, path: str) -> Iterator[ListedFile | EmptyDirectory]:
+def _files_below(listed: ListDirectory, path: str) -> Iterator[ListedFile | EmptyDirectory]:
     count = named = 0
     for prefix, depth, listing in _listings_below(listed, path):
         files = [ListedFile(path=f"{prefix}{file.path}", size=file.size) for file in listing.files]
@@ -148,7 +148,7 @@ def _files_below(listed: List, path: str) -> Iterator[ListedFile | EmptyDirector
             yield EmptyDirectory(path=prefix.rstrip("/"))
 
 
-def _listings_below(listed: List, path: str) -> Iterator[tuple[str, int, Listing]]:
+def _listings_below(listed: ListDirectory, path: str) -> Iterator[tuple[str, int, Listing]]:
     """Yield each directory below the path: its prefix, its depth and its listing. Several are listed at a time."""
     waiting = [("", 0)]
     running: dict[Future[Listing], tuple[str, int]] = {}

@@ -14,8 +14,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from model_contract.digest import FileEntry
-from model_delivery.answer import Body
+from model_contract.digest import FileEntry, file_entry
+from model_delivery.answer import CHUNK, FileAnswer
 from model_delivery.artifact_files import ArtifactFiles
 from model_delivery.deadline import Deadline
 from model_delivery.disk import Writeback, reserve
@@ -27,7 +27,7 @@ from model_delivery.errors import (
     TransientError,
     WrongSizeError,
 )
-from model_delivery.file_checks import CHUNK, file_entry, regular_size
+from model_delivery.file_checks import regular_size
 from model_delivery.listed_model import ListedFile, ListedModel, byte_limit
 from model_delivery.log import log
 from model_delivery.progress import Progress
@@ -156,7 +156,7 @@ class Transfer:
             else:
                 ranged.given_up = True
 
-    def _receive_range(self, ranged: RangedFile, part: Range, answer: Body) -> None:
+    def _receive_range(self, ranged: RangedFile, part: Range, answer: FileAnswer) -> None:
         received = recorded = ranged.received[part.begin]
         with ranged.target.open("r+b", buffering=0) as output:
             output.seek(part.begin + received)
@@ -191,7 +191,7 @@ class Transfer:
         self.progress.begin(file.path, None, file.size)
         self._tasks.add([partial(self._fetch, file)])
 
-    def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[Body]:
+    def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[FileAnswer]:
         return self.files.open(f"{self.listed.source}/{file.path}", file, headers)
 
     @contextmanager
@@ -204,7 +204,7 @@ class Transfer:
                 raise NotFoundError(f"artifact {file.path!r} was listed, and is no longer there") from error
             raise
 
-    def _receive(self, file: ListedFile, answer: Body, target: Path, offset: int) -> FileEntry:
+    def _receive(self, file: ListedFile, answer: FileAnswer, target: Path, offset: int) -> FileEntry:
         if file.size is None and not answer.delimited:
             raise DamagedError(
                 f"artifact {file.path!r} is listed without a size and sent without a length, so a cut would not be"
@@ -218,7 +218,7 @@ class Transfer:
             raise WrongSizeError(f"artifact {file.path!r} has {entry.size} bytes, and is listed with {file.size}")
         return entry
 
-    def _copy(self, file: ListedFile, answer: Body, output: FileIO, offset: int) -> FileEntry:
+    def _copy(self, file: ListedFile, answer: FileAnswer, output: FileIO, offset: int) -> FileEntry:
         digest = hashlib.sha256()
         size = written_back = 0
         while size < offset and (chunk := output.read(min(CHUNK, offset - size))):
@@ -242,7 +242,7 @@ class Transfer:
         return any(listed.path == name for listed in self.files.list(directory).files)
 
 
-def _offset(answer: Body, present: int, etag: str | None, target: Path) -> int:
+def _offset(answer: FileAnswer, present: int, etag: str | None, target: Path) -> int:
     """Return the position in the file at which the answer's body begins.
 
     Raises TransientError, and removes the file, if the answer continues it elsewhere, or continues another file: a

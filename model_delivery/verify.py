@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from model_contract.layout import MANIFEST, MLMODEL, MODEL_DIRECTORY, run_directory
 from model_delivery.errors import DamagedError, NotFoundError, PreconditionError
@@ -10,7 +11,7 @@ from model_delivery.log import log
 from model_delivery.manifest import Manifest
 from model_delivery.store import store_error
 
-SHOWN_FAULTS = 3
+SHOWN_FAULTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

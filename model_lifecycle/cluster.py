@@ -87,8 +87,8 @@ def _configuration(context: str | None) -> tuple[Any, str | None]:
 class TokenSecret:
     """The Secret of all projects, under its name or, if only that is there, under the older one."""
 
-    def __init__(self, client: Client, namespace: str, name: str | None = None) -> None:
-        Status.from_dict({})
+    def __init__(self, client: Client, namespace: str, name: str | None) -> None:
+        Status.from_dict({})  # msgspec 0.22 crashes if two threads at once are the first to need a class
         self._client = client
         self._namespace = namespace
         self._names = (name,) if name else PROJECT_TOKENS_SECRETS

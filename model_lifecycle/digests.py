@@ -49,12 +49,12 @@ def digest_of(registry: Registry, version: Version) -> Digest:
     Raises PreconditionError if the digest differs from the recorded one, LifecycleError if the files cannot be read.
     """
     try:
-        plan = find_model(*artifacts_of(registry, version.name, version.version, version.source))
-        listing = _listing(registry, plan)
+        listed = find_model(*artifacts_of(registry, version.name, version.version, version.source))
+        listing = _listing(registry, listed)
         known = version.tags.get(TAG_DIGEST)
         if known and listing and listing == version.tags.get(TAG_LISTING):
             return Digest(digest=known, listing=listing)
-        found = model_digest(_entries(registry, plan))
+        found = model_digest(_entries(registry, listed))
     except DeliveryError as error:
         raise translated(error) from error
     if known and known != found:
@@ -72,10 +72,10 @@ def record(registry: Registry, version: Version, found: Digest) -> None:
             confirmed_write(tag_change(registry, version, key, value))
 
 
-def _listing(registry: Registry, plan: ListedModel) -> str | None:
-    total = hashlib.sha256(f"{plan.source}\n".encode())
-    for file in sorted(plan.files, key=lambda file: file.path.encode()):
-        headers = registry.files.head(file_path(f"{plan.source}/{file.path}"))
+def _listing(registry: Registry, listed: ListedModel) -> str | None:
+    total = hashlib.sha256(f"{listed.source}\n".encode())
+    for file in sorted(listed.files, key=lambda file: file.path.encode()):
+        headers = registry.files.head(file_path(f"{listed.source}/{file.path}"))
         validator = next((headers[name] for name in VALIDATORS if headers.get(name)), None)
         if validator is None:
             return None
@@ -83,10 +83,10 @@ def _listing(registry: Registry, plan: ListedModel) -> str | None:
     return f"sha256:{total.hexdigest()}"
 
 
-def _entries(registry: Registry, plan: ListedModel) -> Iterable[FileEntry]:
-    for file in plan.files:
+def _entries(registry: Registry, listed: ListedModel) -> Iterable[FileEntry]:
+    for file in listed.files:
         total, size = hashlib.sha256(), 0
-        with registry.files.stream(file_path(f"{plan.source}/{file.path}")) as chunks:
+        with registry.files.stream(file_path(f"{listed.source}/{file.path}")) as chunks:
             for chunk in chunks:
                 total.update(chunk)
                 size += len(chunk)

@@ -118,7 +118,7 @@ def _document(content: bytes) -> dict[str, Any]:
             [Problem(place="$", text="the file begins with a byte order mark; save it as plain UTF-8")]
         )
     try:
-        document = json.loads(content.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=_no_constant)
+        document = json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
         json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
         raise PromotionFileError([Problem(place="$", text=f"the file is not UTF-8 at byte {error.start}")]) from error
@@ -163,7 +163,7 @@ def _advice(text: str, position: int) -> str:
     return ""
 
 
-def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]

@@ -177,9 +177,9 @@ class Replicas:
         identity = str(self.namespace.lease()["spec"].get("holderIdentity") or "")
         return next((one for one in self.all if identity.startswith(f"{one.name}.")), None)
 
-    def leader(self, *, other_than: ReplicaProcess | None = None, seconds: float = PATIENCE) -> ReplicaProcess:
+    def leader(self, *, other_than: ReplicaProcess | None = None) -> ReplicaProcess:
         """Wait until a replica makes changes, and return it."""
-        ends = time.monotonic() + seconds
+        ends = time.monotonic() + PATIENCE
         while time.monotonic() < ends:
             found = self.holder()
             if found and found is not other_than and value(found, "leader") == 1:

@@ -118,8 +118,8 @@ class RuntimeServer:
         """Do what the supervisor's timer does at the end of `--drain-delay`."""
         self.process.popen.send_signal(signal.SIGALRM)
 
-    def exit_code(self, *, seconds: float = PATIENCE) -> int:
-        return self.process.popen.wait(seconds)
+    def exit_code(self) -> int:
+        return self.process.popen.wait(PATIENCE)
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines of the log that are JSON."""

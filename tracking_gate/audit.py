@@ -17,6 +17,7 @@ STANDARD_OUTPUT: Final = "-"
 FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT  # read once, to find an incomplete last line
 MAX_TEXT: Final = 512  # characters of one value: a path of an artifact with its run and experiment has some 150
 MAX_LIST: Final = 100  # items
+MAX_CALLERS: Final = 1000  # whose refusals are counted; the one that was refused longest ago goes first
 MAX_LINE: Final = 64 * 1024  # bytes that are read back to find where the last line begins
 # Characters at which some readers end a line.
 SEPARATORS: Final = {ord(separator): f"\\u{ord(separator):04x}" for separator in "\x85\u2028\u2029"}
@@ -128,12 +129,11 @@ def _now() -> str:
 class RefusalSampler:
     """Selects the refusals that get an audit line: for each caller a few at once, then one every few seconds."""
 
-    def __init__(self, clock: Callable[[], float], *, burst: int, seconds: float, callers: int = 1000) -> None:
-        """Allow `burst` lines at once, then one every `seconds`. At most `callers` are remembered."""
+    def __init__(self, clock: Callable[[], float], *, burst: int, seconds: float) -> None:
+        """Allow `burst` lines at once, then one every `seconds`."""
         self._clock = clock
         self._burst = burst
         self._seconds = seconds
-        self._callers = callers
         # For each caller: lines left, the time when so many were left, and refusals without a line since the last line.
         self._states: OrderedDict[Hashable, tuple[float, float, int]] = OrderedDict()
 
@@ -145,6 +145,6 @@ class RefusalSampler:
         takes = left >= 1
         self._states[caller] = (left - 1, now, 0) if takes else (left, now, missed + 1)
         self._states.move_to_end(caller)
-        while len(self._states) > self._callers:
+        while len(self._states) > MAX_CALLERS:
             self._states.popitem(last=False)
         return missed if takes else None

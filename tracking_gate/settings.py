@@ -57,7 +57,7 @@ def lease_name(text: str) -> LeaseName:
     return LeaseName(namespace=found[1], name=found[2])
 
 
-def _pause(text: str) -> float:
+def _one_or_more(text: str) -> float:
     if not float(text) >= 1:
         raise ValueError(text)
     return float(text)
@@ -143,7 +143,7 @@ class ServeSettings:
         metavar="INTEGER",
     )
     connections_per_address: int = setting(
-        "Largest number of them from one address.", read=whole_number(1), default="1000", metavar="INTEGER"
+        "Largest number of connections from one address.", read=whole_number(1), default="1000", metavar="INTEGER"
     )
     requests_per_caller: int = setting(
         "Requests that a token or a person may have under way; eight times as many wait, others get a 429.",
@@ -153,14 +153,14 @@ class ServeSettings:
     )
     client_pause: float = setting(
         "Seconds in which a client may send nothing of its request's body, or take nothing of its answer.",
-        read=described(_pause, "a number of at least 1"),
+        read=described(_one_or_more, "a number of at least 1"),
         default="30",
         metavar="NUMBER",
     )
 
     shutdown_seconds: float = setting(
         "Seconds that requests under way have to end when the gate stops.",
-        read=described(_pause, "a number of at least 1"),
+        read=described(_one_or_more, "a number of at least 1"),
         default="20",
         metavar="NUMBER",
     )

@@ -169,7 +169,7 @@ def make_and_deliver(
     made: list[NewTokens] = []
 
     def change(data: token_store.Data) -> token_store.Patch:
-        made[:] = [plan(data)]
+        made[:] = [plan(data)]  # those of the last call count: after a conflict it is called again, with newer data
         return made[0].patch
 
     try:

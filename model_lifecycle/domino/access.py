@@ -170,7 +170,7 @@ def _first(given: Mapping[str, str | None], names: Sequence[str]) -> tuple[str, 
     return next(((value, name) for name in names if (value := given.get(name))), None)
 
 
-def checked_uri(uri: str, name: str = HOST) -> str:
+def checked_uri(uri: str, name: str) -> str:
     """Return the address without the slash at its end; `name` is its variable or option. Raises InvalidError."""
     uri = uri.strip().rstrip("/")
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", uri) or not _is_address(uri):

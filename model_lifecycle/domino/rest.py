@@ -35,9 +35,9 @@ TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 class DominoRest:
     """A client for one installation and one caller; used within `with`."""
 
-    def __init__(self, access: DominoAccess, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, access: DominoAccess) -> None:
         self.access = access
-        limits = httpx2.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout))
+        limits = httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT)
         headers = {"User-Agent": "model-api", "Accept": "application/json"}
         self._client = new_client(headers=headers, timeout=limits, verify=tls_of("https:", os.environ, tracking=False))
         self._peer = peer_of("Domino", access.uri, HOST)

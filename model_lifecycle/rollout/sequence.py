@@ -1,4 +1,4 @@
-"""The steps of a rollout: claim, change, wait, ask the new pods; and the way back if one of them fails."""
+"""The steps of a rollout: take the Lease, change, wait, ask the new pods; and the way back if one of them fails."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,6 @@ from model_lifecycle.errors import (
     UnavailableError,
 )
 from model_lifecycle.progress import Progress
-from model_lifecycle.rollout.claim import Claim, claimed
 from model_lifecycle.rollout.cluster_objects import ClusterObjects, PodProxy
 from model_lifecycle.rollout.desired_version import DesiredVersion
 from model_lifecycle.rollout.pod_checks import (
@@ -32,6 +31,7 @@ from model_lifecycle.rollout.pod_checks import (
 )
 from model_lifecycle.rollout.readiness import Readiness, is_ready, readiness
 from model_lifecycle.rollout.target import Kind, Target
+from model_lifecycle.rollout.workload_lease import WorkloadLease, held_lease
 from model_lifecycle.rollout.workloads import (
     DeploymentWorkload,
     InferenceServiceWorkload,
@@ -109,21 +109,21 @@ class Rollout:
         """
         present, wanted = self.planned()
         deadline = time.monotonic() + self._options.wait
-        with claimed(self._cluster, self._target, deadline, self._progress) as claim:
-            before = claim.before() or self._read().state()
+        with held_lease(self._cluster, self._target, deadline, self._progress) as lease:
+            before = lease.before() or self._read().state()
             changed = before != wanted or present != wanted
             if changed:
-                claim.remember(before)
+                lease.remember(before)
                 self._change(wanted, deadline)
                 self._progress.done("changed", _difference(wanted, before))
             try:
-                pods = self._wait(claim, wanted, deadline)
-                example, compared = self._ask(claim, pods) if self._options.calls else (False, 0)
+                pods = self._wait(lease, wanted, deadline)
+                example, compared = self._ask(lease, pods) if self._options.calls else (False, 0)
             except PreconditionError as failure:
                 if before == wanted:
                     raise
-                self._put_back(claim, wanted, before, failure)
-            claim.remember(None)
+                self._put_back(lease, wanted, before, failure)
+            lease.remember(None)
         return RolloutResult(
             workload=str(self._target),
             model=self._desired.name,
@@ -165,7 +165,7 @@ class Rollout:
                     raise
                 time.sleep(PAUSE)
 
-    def _wait(self, claim: Claim, wanted: State, deadline: float) -> list[Json]:
+    def _wait(self, lease: WorkloadLease, wanted: State, deadline: float) -> list[Json]:
         """Return the new pods as soon as the Deployment has no others, and all are available.
 
         Raises NotReadyError if they fail or are not available by the deadline, PartialError if another changed the
@@ -173,7 +173,7 @@ class Rollout:
         """
         begun = time.monotonic()
         while True:
-            claim.hold()
+            lease.hold()
             unavailable: UnavailableError | None = None
             try:
                 now, pods = self._look(wanted)
@@ -204,7 +204,7 @@ class Rollout:
         pods = [pod for pod in self._cluster.pods_of(deployment) if workload.pods_serve(pod, wanted)]
         return readiness(deployment, pods), [pod for pod in pods if is_ready(pod)]
 
-    def _ask(self, claim: Claim, pods: Sequence[Json]) -> tuple[bool, int]:
+    def _ask(self, lease: WorkloadLease, pods: Sequence[Json]) -> tuple[bool, int]:
         """Ask each server for its version, and the first one for more.
 
         Raises PreconditionError if one does not answer as the version must.
@@ -212,17 +212,17 @@ class Rollout:
         example, compared = False, 0
         for number, server in enumerate(self._servers(pods)):
             if number == 0:
-                example, compared = self._ask_first(claim, server)
+                example, compared = self._ask_first(lease, server)
             else:
-                self._answered(claim, partial(self._info, server))
+                self._answered(lease, partial(self._info, server))
         asked = f"{len(pods)} pods serve version {self._desired.version}" if pods else "no pod runs"
         self._progress.done("asked", asked + (f", {compared} recorded requests answered" if compared else ""))
         return example, compared
 
-    def _ask_first(self, claim: Claim, server: Server) -> tuple[bool, int]:
-        info = self._answered(claim, lambda: self._info(server))
-        example = self._answered(claim, lambda: check_example(server, info))
-        return example, self._answered(claim, lambda: compare(server, self._options.comparison, claim.hold))
+    def _ask_first(self, lease: WorkloadLease, server: Server) -> tuple[bool, int]:
+        info = self._answered(lease, lambda: self._info(server))
+        example = self._answered(lease, lambda: check_example(server, info))
+        return example, self._answered(lease, lambda: compare(server, self._options.comparison, lease.hold))
 
     def _servers(self, pods: Sequence[Json]) -> Iterator[Server]:
         if self._options.url:
@@ -241,14 +241,14 @@ class Rollout:
             raise kind(f"{server.title} serves {different}")
         return info
 
-    def _answered(self, claim: Claim, ask: Callable[[], Answer]) -> Answer:
+    def _answered(self, lease: WorkloadLease, ask: Callable[[], Answer]) -> Answer:
         """Return the answer of `ask`, which is called again while the server does not answer.
 
         Raises PreconditionError, PartialError.
         """
         begun = time.monotonic()
         while True:
-            claim.hold()
+            lease.hold()
             try:
                 return ask()
             except PartialError:
@@ -260,20 +260,20 @@ class Rollout:
                 raise PreconditionError(str(error)) from error
             time.sleep(PAUSE)
 
-    def _put_back(self, claim: Claim, wanted: State, before: State, failure: PreconditionError) -> None:
+    def _put_back(self, lease: WorkloadLease, wanted: State, before: State, failure: PreconditionError) -> None:
         """Bring the workload back into the state before. Raises PutBackError if it is there, PartialError if not."""
         self._progress.done("failed", str(failure))
         deadline = time.monotonic() + self._options.wait
         try:
             self._change(before, deadline, only_from=wanted)
             if any(before.values()):
-                self._wait(claim, before, deadline)
+                self._wait(lease, before, deadline)
         except LifecycleError as error:
             raise PartialError(
                 f"{self._target} could not be rolled out to {self._desired}: {failure}. It is not back in its former"
                 f" state ({_difference(before, wanted)}): {error}"
             ) from error
-        claim.remember(None)
+        lease.remember(None)
         raise PutBackError(f"{failure}. {self._target} is back in its former state ({_difference(before, wanted)})")
 
     def _changed_by_another(self) -> str:

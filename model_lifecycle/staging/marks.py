@@ -36,7 +36,7 @@ def model_api_ids(version: Version) -> ModelApiIds:
     )
 
 
-def deployed_version(model: Model, *, number: str | None = None, alias: str | None = None) -> ModelApiIds:
+def deployed_version(model: Model, *, number: str | None = None, alias: str | None) -> ModelApiIds:
     """Return the model API of the version with this number or alias. Raises NotFoundError."""
     if alias is not None and (number := model.aliases.get(alias)) is None:
         raise NotFoundError(f"{model.name!r} has no alias {alias}")

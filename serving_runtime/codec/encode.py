@@ -13,8 +13,8 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from serving_runtime.codec.moments import moment_text
-from serving_runtime.codec.returned import (
+from serving_runtime.codec.iso8601 import iso_text
+from serving_runtime.codec.returned_values import (
     LONE_SURROGATE,
     NAMES_OF_FLOATS,
     as_known_type,
@@ -222,7 +222,7 @@ def _(value: np.generic) -> Any:
 
 @_jsonable.register
 def _(value: np.datetime64 | np.timedelta64) -> Any:
-    return moment_text(value)
+    return iso_text(value)
 
 
 @_jsonable.register

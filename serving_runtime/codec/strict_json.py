@@ -91,7 +91,7 @@ def _read_with_python(body: bytes) -> Any:
     try:
         return json.loads(
             body.decode("utf-8-sig"),
-            object_pairs_hook=_with_unique_keys,
+            object_pairs_hook=_unique_keys,
             parse_constant=_nan,
             parse_float=_finite_float,
         )
@@ -107,7 +107,7 @@ def _read_with_python(body: bytes) -> Any:
         raise MalformedRequestError("the body holds a number of too many digits") from None
 
 
-def _with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
         raise MalformedRequestError("an object in the body has a key that comes twice")

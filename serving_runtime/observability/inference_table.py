@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from serving_runtime.codec.encode import encode
-from serving_runtime.codec.returned import as_known_type
+from serving_runtime.codec.returned_values import as_known_type
 from serving_runtime.errors import OutputError
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform_plan import Matrix
@@ -79,7 +79,7 @@ class InferenceTable:
         for record in records:
             record.value = _known(record.value)
         found: list[tuple[pa.RecordBatch, int]] = []
-        for _, group in groupby(records, _likeness):
+        for _, group in groupby(records, _group_key):
             alike = list(group)
             parts = [self._rows_or_none(alike)]
             if parts == [None] and len(alike) > 1:  # one of them is at fault
@@ -211,8 +211,8 @@ def _known(value: Any) -> Any:
         return value
 
 
-def _likeness(record: CapturedPrediction) -> tuple[Any, ...]:
-    """Return a key: records of equal keys are turned into columns together."""
+def _group_key(record: CapturedPrediction) -> tuple[Any, ...]:
+    """Return the key of a record: records of equal keys are turned into columns together."""
     value = record.value
     if isinstance(value, np.ndarray):
         return type(record.data), record.rows is None, value.ndim, value.dtype, value.shape[1:]

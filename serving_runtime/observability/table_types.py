@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from serving_runtime.codec.encode import dumps, encode
-from serving_runtime.codec.returned import EXACT
+from serving_runtime.codec.returned_values import EXACT
 from serving_runtime.codec.strict_json import read_written
 from serving_runtime.observability.capture_records import without
 from serving_runtime.signature import Array, Map, Object, Scalar, Type

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from serving_runtime.codec.encode import encode
-from serving_runtime.codec.returned import as_array, as_known_type, column_array, column_names, objects
+from serving_runtime.codec.returned_values import as_array, as_known_type, column_array, column_names, objects
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import Conformed
 from serving_runtime.input.conform_plan import Matrix, Values

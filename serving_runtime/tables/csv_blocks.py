@@ -16,22 +16,22 @@ from serving_runtime.errors import MalformedRequestError
 BLOCK: Final = 8 * 1024 * 1024  # bytes: some 40,000 rows of a dozen numbers, a few of these at a time
 QUOTE: Final = b'"'
 LINE_END: Final = ord("\n")
-MARKS: Final = frozenset((QUOTE, b"\0", b"\r", b"N", b"n"))  # single letters on which the way to read a text depends
+MARKS: Final = frozenset((QUOTE, b"\0", b"\r", b"N", b"n"))  # single bytes on which the way to read a text depends
 PIECE: Final = 256 * 1024  # bytes that stay in the processor's cache
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 UNFINISHED: Final = "unexpected end of data"  # the csv module's message for a record that continues
 
 
 @dataclass(frozen=True, slots=True)
-class Letters:
-    """Those of the MARKS that are in a text, and the count of its line ends."""
+class MarksFound:
+    """The MARKS that a text has, and the number of its line ends."""
 
     marks: frozenset[bytes]
     line_ends: int
 
     @classmethod
-    def of(cls, text: bytes, start: int = 0) -> "Letters":
-        """Search all letters in a piece while it is in the processor's cache.
+    def of(cls, text: bytes, start: int = 0) -> "MarksFound":
+        """Search a piece for all marks while it is in the processor's cache.
 
         In the whole text, each search would read the memory once more. numpy counts line ends in a quarter of the time
         that `bytes.count` takes for short lines.
@@ -65,7 +65,7 @@ class CsvBlock:
 
     @cached_property
     def marks(self) -> frozenset[bytes]:
-        return Letters.of(self.text).marks if self.known_marks is None else self.known_marks
+        return MarksFound.of(self.text).marks if self.known_marks is None else self.known_marks
 
     @property
     def quoted(self) -> bool:
@@ -91,12 +91,12 @@ def read_csv_blocks(stream: IO[bytes], *, is_file: bool = False) -> Iterator[Csv
                 header = text[:start]
                 yield CsvBlock(content=header.removeprefix(BYTE_ORDER_MARK), line=line, sound=_is_csv(header))
                 line += header.count(b"\n")
-        letters = Letters.of(text, start)
-        end, sound = _end_of_last(text, start, letters.marks, final=final) if begun else (0, True)
+        found = MarksFound.of(text, start)
+        end, sound = _end_of_last(text, start, found.marks, final=final) if begun else (0, True)
         if end > start:
             content = memoryview(text)[start:end]
-            yield CsvBlock(content=content, line=line, sound=sound, known_marks=letters.marks)
-            line += letters.line_ends - text.count(b"\n", end)
+            yield CsvBlock(content=content, line=line, sound=sound, known_marks=found.marks)
+            line += found.line_ends - text.count(b"\n", end)
         pending = text[end:]
         if is_file and end:
             stream.seek(-len(pending), io.SEEK_CUR)

@@ -28,6 +28,7 @@ from testbed.cluster.machine import (
 )
 
 NAME: Final = "model-api"
+READY_SECONDS: Final = 60.0  # in which the API server answers a command as it is expected to
 RUN: Final = Path(os.environ.get("XDG_RUNTIME_DIR") or "/run") / "mlflow-model-api-cluster"
 LOADED: Final = RUN / "images.json"  # ids of containerd's images by their tags
 PROGRAMS: Final = RUN / "bin"  # a link, as another checkout may have other programs
@@ -165,14 +166,14 @@ def kill_containers(layout: Layout) -> None:
         run(*ctr, "delete", task, check=False)
 
 
-def wait_for(layout: Layout, *arguments: str, seconds: float = 60) -> None:
+def wait_for(layout: Layout, *arguments: str) -> None:
     """Wait until a kubectl command succeeds. Raises ClusterError."""
     command = [f"{layout.programs}/kubectl", f"--kubeconfig={layout.kubeconfig}", *arguments]
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if subprocess.run(command, capture_output=True, check=False).returncode == 0:
             return
         time.sleep(0.5)  # each kubectl takes a tenth of a second of processor
     raise ClusterError(
-        f"kubectl {' '.join(arguments)} did not succeed within {seconds:.0f} s; the logs are in {layout.run}/log"
+        f"kubectl {' '.join(arguments)} did not succeed within {READY_SECONDS:.0f} s; the logs are in {layout.run}/log"
     )

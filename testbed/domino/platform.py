@@ -32,9 +32,9 @@ class Platform:
     environments: frozenset[str]
     variable_key: str = "name"
 
-    def create(self, *, restricted_token: str = "", version: Json, **fields: Any) -> ModelApi:
+    def create(self, *, version: Json, **fields: Any) -> ModelApi:
         """Return a model API with its first version, which is still being built."""
-        model = self.records.add(ModelApi(id=object_id(), created=now(), access_token=restricted_token, **fields))
+        model = self.records.add(ModelApi(id=object_id(), created=now(), **fields))
         self.publish(model.id, **version)
         return self.records.get(model.id)
 

@@ -303,10 +303,9 @@ def test_person_and_admin_use_the_gate_and_the_log_outlives_its_pod(gated: Gated
 def test_gate_passes_what_the_cluster_and_prometheus_look_at(gated: Gated) -> None:
     [pod] = gated.pods()
     metrics = gated.kube("get", "--raw", f"/api/v1/namespaces/{MLFLOW}/services/{GATE}:metrics/proxy/metrics")
+    conditions = {condition["type"]: condition["status"] for condition in pod["status"]["conditions"]}
 
-    assert all(
-        condition["status"] == "True" for condition in pod["status"]["conditions"] if condition["type"] == "Ready"
-    )
+    assert conditions["Ready"] == "True"
     assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
     assert 'model_api_gate_tokens{purpose="promote"}' in metrics
     policy = gated.kube.get("-n", MLFLOW, "networkpolicy", "mlflow-from-gate-only")["spec"]

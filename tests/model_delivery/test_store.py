@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from model_contract.digest import file_entry
 from model_contract.exit_codes import ExitCode
 from model_contract.layout import PARTIAL_PREFIX, run_directory
 from model_contract.model_ref import ModelRef
 from model_delivery.deadline import Deadline, Limits
-from model_delivery.file_checks import digest_faults, file_entry, read_manifest
+from model_delivery.file_checks import digest_faults, read_manifest
 from model_delivery.manifest import Manifest
 from model_delivery.progress import BOOT_ID
 from model_delivery.store import partial_model, publish

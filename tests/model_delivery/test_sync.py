@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -233,6 +233,12 @@ def test_model_whose_name_no_filter_can_hold_is_brought_beside_the_others(
     assert {shared.verify(ref, PROJECT) for ref in (staged, in_production, other)} == {ExitCode.DONE}
 
 
+def age_marks(shared: Shared) -> None:
+    """Let each mark say that its model has not been promoted for a minute."""
+    for mark in shared.store.glob(f"*/*/{MARK}"):
+        mark.write_text((datetime.now(UTC) - timedelta(minutes=1)).isoformat())
+
+
 def unchanged(store: Path) -> dict[Path, tuple[int, int]]:
     """Return what differs for a path that was written, or replaced by another of the same content."""
     return {path: (path.stat().st_ino, path.stat().st_ctime_ns) for path in store.rglob("*")}
@@ -246,7 +252,7 @@ def test_store_loses_what_is_promoted_no_more_after_the_grace(shared: Shared, wi
     waiting = shared.sync("--grace=1d")
     wine.move(back, "Production")
     returned = shared.sync("--grace=1d")
-    time.sleep(1.1)
+    age_marks(shared)
     done = shared.sync("--grace=1s")
 
     assert waiting.summary["waiting"] == 2, waiting.output
@@ -290,7 +296,7 @@ def test_what_is_not_of_its_projects_is_not_touched(shared: Shared, wine: Owned,
     wine.move(own, "Archived")
     tea.move(other, "Archived")
     shared.sync()
-    time.sleep(1.1)
+    age_marks(shared)
     foreign = {path for path in shared.store.rglob("*") if not path.is_relative_to(shared.place(own))}
     done = shared.sync("--grace=1s")
 
@@ -306,7 +312,7 @@ def test_nothing_is_removed_if_mlflow_or_the_token_is_away(shared: Shared, wine:
     wine.move(own, "Archived")
     tea.move(other, "Archived")
     shared.sync()
-    time.sleep(1.1)
+    age_marks(shared)
     before = files_below(shared.store)
     away = shared.sync("--grace=1s", uri="http://127.0.0.1:9")
     gone = files_below(shared.store)
@@ -343,7 +349,7 @@ def test_version_that_comes_back_after_the_listing_stays(shared: Shared, wine: O
     shared.sync()
     wine.move(ref, "Archived")
     shared.sync()
-    time.sleep(1.1)
+    age_marks(shared)
     listings: list[str] = []
 
     def promote(exchange: Exchange) -> bool:
@@ -499,7 +505,7 @@ def test_nothing_is_removed_if_the_workloads_cannot_be_read(shared: Shared, wine
     shared.sync()
     wine.move(ref, "Archived")
     shared.sync()
-    time.sleep(1.1)
+    age_marks(shared)
 
     def refused(_: object) -> set[str]:
         raise NotAuthorisedError("forbidden")

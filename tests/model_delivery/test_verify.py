@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from model_contract.digest import FileEntry
+from model_contract.digest import FileEntry, file_entry
 from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ModelRef
-from model_delivery.file_checks import file_entry
 from model_delivery.manifest import Manifest
 from testbed.delivery import COMMAND, Delivery
 from testbed.processes import PATIENCE

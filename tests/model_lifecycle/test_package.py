@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 import trustme
 
-from model_contract.digest import model_digest
+from model_contract.digest import file_entry, model_digest
 from model_contract.exit_codes import ExitCode
 from model_contract.image_reference import ImageReference
 from model_contract.layout import MODEL_DIRECTORY
@@ -32,7 +32,6 @@ from model_contract.model_ref import ModelRef
 from model_contract.names import TAG_DIGEST, TAG_IMAGE
 from model_contract.tokens import Purpose
 from model_delivery.errors import PreconditionError
-from model_delivery.file_checks import file_entry
 from model_delivery.manifest import Manifest, parse_manifest
 from model_delivery.verify import VerifyRequest, verify
 from model_lifecycle.errors import PreconditionError as LifecyclePreconditionError

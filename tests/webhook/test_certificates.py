@@ -40,12 +40,12 @@ NAMES = host_names("domino-platform")
 
 def settled(now: datetime = NOW) -> SecretState:
     """An authority that is trusted, and a leaf of it."""
-    state = advance(SecretState(), host_names=NAMES, live=[], now=now)
-    return advance(state, host_names=NAMES, live=state.trusted, now=now)
+    state = advance(SecretState(), host_names=NAMES, registered=[], now=now)
+    return advance(state, host_names=NAMES, registered=state.trusted, now=now)
 
 
 def step(state: SecretState, now: datetime = NOW, *, trusted: bool = True, early: float = 0) -> SecretState:
-    return advance(state, host_names=NAMES, live=state.trusted if trusted else [], now=now, early=early)
+    return advance(state, host_names=NAMES, registered=state.trusted if trusted else [], now=now, early=early)
 
 
 def test_nothing_becomes_an_authority_and_a_leaf_with_the_names_of_the_service() -> None:

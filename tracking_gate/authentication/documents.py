@@ -11,7 +11,7 @@ from yarl import URL
 
 from model_contract.secret import Secret
 from tracking_gate.authentication.issuers_file import Access
-from tracking_gate.authentication.strict_json import different_keys
+from tracking_gate.authentication.strict_json import unique_keys
 
 SECONDS: Final = 5.0  # seconds for all of a document, however slowly it comes
 MAX_DOCUMENT: Final = 256 * 1024  # bytes: a hundred keys with their certificates, or a pod
@@ -58,7 +58,7 @@ class Documents:
 def parsed_json(text: bytes) -> Any:
     """Return the value of a JSON text. Raises ValueError, also for NaN, a key that stands twice, and deep nesting."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=different_keys)
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=unique_keys)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -3,7 +3,7 @@
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,18 +29,17 @@ class PodReference:
 class PodLabels:
     """Reads the labels of pods, with the gate's own ServiceAccount, which needs the right `get pods` there."""
 
-    def __init__(self, documents: Documents, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, documents: Documents) -> None:
         self._documents = documents
-        self._clock = clock
         self._kept: OrderedDict[tuple[Access, PodReference], tuple[float, Mapping[str, Any]]] = OrderedDict()
 
     async def of(self, pod: PodReference, access: Access) -> Mapping[str, Any]:
         """Return the pod's labels, none if there is no such pod any more. Raises Unavailable."""
         kept = self._kept.get((access, pod))
-        if kept and kept[0] > self._clock():
+        if kept and kept[0] > time.monotonic():
             return kept[1]
         labels = await self._asked(pod, access)
-        self._kept[access, pod] = (self._clock() + KEEP_SECONDS, labels)
+        self._kept[access, pod] = (time.monotonic() + KEEP_SECONDS, labels)
         self._kept.move_to_end((access, pod))
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)

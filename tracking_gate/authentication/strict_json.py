@@ -67,7 +67,7 @@ class StrictObject:
 def object_of(text: bytes) -> StrictObject:
     """Return the object of a file. Raises ValueError."""
     try:
-        document = json.loads(text, object_pairs_hook=different_keys)
+        document = json.loads(text, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON: {error}") from error
     except RecursionError:
@@ -75,8 +75,8 @@ def object_of(text: bytes) -> StrictObject:
     return StrictObject(document, "")
 
 
-def different_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object that is read from JSON. Raises ValueError for a key that stands twice."""
+def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON from its members. Raises ValueError for a key that comes twice."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:

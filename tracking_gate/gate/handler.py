@@ -28,7 +28,7 @@ from tracking_gate.policy.read_access import ReadAccess
 from tracking_gate.policy.routes import NOT_ALLOWED, Route, RouteAccess
 from tracking_gate.policy.write_access import WriteAccess
 
-ALLOWED_UPGRADES: Final = frozenset({"websocket", "tcp"})
+UPGRADES_OF_AIOHTTP: Final = frozenset({"websocket", "tcp"})
 MAX_CHANGE: Final = 32 * 1024 * 1024  # bytes of a change by a person: MLflow's clients log inputs of 16 MB
 
 
@@ -227,7 +227,7 @@ def changes_protocol(request: web.BaseRequest) -> bool:
     Java's client offers h2c with each request.
     """
     offered = ",".join(request.headers.getall("Upgrade", [])).lower().split(",")
-    return not ALLOWED_UPGRADES.isdisjoint(name.strip() for name in offered)
+    return not UPGRADES_OF_AIOHTTP.isdisjoint(name.strip() for name in offered)
 
 
 def check_origin(request: web.BaseRequest) -> None:

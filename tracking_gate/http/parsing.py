@@ -118,7 +118,7 @@ def _parsed(body: bytes, *, constants: bool = False) -> Json:
     """Return the JSON object of a body; `constants` allows NaN and Infinity, which metrics may be."""
     try:
         parsed = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_without_doubles, parse_constant=None if constants else _no_constant
+            body.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=None if constants else _no_constant
         )
     except InvalidRequest:
         raise
@@ -129,7 +129,7 @@ def _parsed(body: bytes, *, constants: bool = False) -> Json:
     return parsed
 
 
-def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> Json:
+def _unique_keys(pairs: Sequence[tuple[str, Any]]) -> Json:
     found = dict(pairs)
     if len(found) != len(pairs):
         counts = Counter(key for key, _ in pairs)

@@ -69,15 +69,14 @@ class CallerSlots:
 class BodyMemory:
     """Memory for the bodies that are read whole, of all requests under way."""
 
-    def __init__(self, limit: int = MAX_BODY_MEMORY) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._held = 0
 
     @contextmanager
     def held(self, length: int | None, limit: int) -> Iterator[None]:
         """Hold the bytes of a body of `length`, or `limit` bytes if the length is unknown or more. Raises Busy."""
         size = limit if length is None else min(length, limit)
-        if self._held + size > self._limit:
+        if self._held + size > MAX_BODY_MEMORY:
             raise Busy("the gate holds as many large bodies as it can; try again")
         self._held += size
         try:

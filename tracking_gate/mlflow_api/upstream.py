@@ -152,11 +152,11 @@ class Upstream:
     async def _answer(self, request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         headers = self._answer_headers(answer.headers)
         length = answer.content_length
-        if request.method == "HEAD" or (length is not None and length <= MAX_UNSTREAMED):
-            headers.popall("Content-Length", None) if request.method != "HEAD" else None
-            return web.Response(
-                status=answer.status, headers=headers, body=await answer.read() if request.method != "HEAD" else None
-            )
+        if request.method == "HEAD":
+            return web.Response(status=answer.status, headers=headers)
+        if length is not None and length <= MAX_UNSTREAMED:
+            headers.popall("Content-Length", None)
+            return web.Response(status=answer.status, headers=headers, body=await answer.read())
         response = web.StreamResponse(status=answer.status, headers=headers)
         try:
             await response.prepare(request)

@@ -133,8 +133,10 @@ class CertificateReconciler:
             registration = self._registration()
             stored = self._objects.secret()
             state = self._last_known(read_state(stored.data))
-            live = registration.trusted if registration else []
-            step = advance(state, host_names=self._pod.host_names, live=live, now=self._clock(), early=self._pod.early)
+            registered = registration.trusted if registration else []
+            step = advance(
+                state, host_names=self._pod.host_names, registered=registered, now=self._clock(), early=self._pod.early
+            )
             try:
                 if step is not state or write_state(state) != _present(stored):
                     self._objects.write_secret(write_state(step), stored.version)
@@ -146,7 +148,7 @@ class CertificateReconciler:
             except ConflictError:
                 continue
             self._known = state
-            self._serve(state, live)
+            self._serve(state, registered)
             return
         _log.warning(
             "the certificate could not be reconciled: another client keeps changing the Secret or the registration"
@@ -163,17 +165,18 @@ class CertificateReconciler:
         except MissingError:
             return None
 
-    def _serve(self, state: SecretState, live: Sequence[x509.Certificate]) -> None:
+    def _serve(self, state: SecretState, registered: Sequence[x509.Certificate]) -> None:
         leaf = state.leaf
         if leaf is None:  # advance gives one to every authority
             return
         served = self._served
         if served is None or (
-            leaf.certificate != served.certificate and (is_trusted(leaf, live) or not is_trusted(served, live))
+            leaf.certificate != served.certificate
+            and (is_trusted(leaf, registered) or not is_trusted(served, registered))
         ):
             self._files.write(leaf)
             self._served = served = leaf
-        self._trusted = is_trusted(served, live)
+        self._trusted = is_trusted(served, registered)
         authority = state.authority
         if authority:
             self._observe(self._trusted, authority.certificate.not_valid_after_utc)
@@ -208,8 +211,8 @@ class CertificateReconciler:
                 time.sleep(WATCH_RETRY)
 
 
-def is_trusted(leaf: KeyPair, live: Sequence[x509.Certificate]) -> bool:
-    return any(is_issued_by(leaf.certificate, authority) for authority in live)
+def is_trusted(leaf: KeyPair, registered: Sequence[x509.Certificate]) -> bool:
+    return any(is_issued_by(leaf.certificate, authority) for authority in registered)
 
 
 def _present(stored: StoredSecret) -> dict[str, bytes | None]:

@@ -78,12 +78,17 @@ def write_state(state: SecretState) -> dict[str, bytes | None]:
 
 
 def advance(
-    state: SecretState, *, host_names: Sequence[str], live: Sequence[x509.Certificate], now: datetime, early: float = 0
+    state: SecretState,
+    *,
+    host_names: Sequence[str],
+    registered: Sequence[x509.Certificate],
+    now: datetime,
+    early: float = 0,
 ) -> SecretState:
     """Return the next state, or `state` itself if nothing is to be done. Call it until it returns the same state.
 
-    `live` are the authorities that every entry of the registration trusts; `early`, from 0 to 1, moves the renewal of a
-    leaf by up to a tenth of its life, so that pods do not all try at the same moment.
+    `registered` are the authorities that every entry of the registration trusts. `early`, from 0 to 1, moves the
+    renewal of a leaf by up to a tenth of its life, so that pods do not all try at the same moment.
     """
     authority, next_authority, leaf = state.authority, state.next_authority, state.leaf
     if authority is None or authority.certificate.not_valid_after_utc <= now:
@@ -93,7 +98,7 @@ def advance(
         return SecretState(authority=first, leaf=new_leaf(first, host_names, now))
     if next_authority is None and _is_old(authority.certificate, now):
         return replace(state, next_authority=new_authority(now))
-    if next_authority and state.trusted_since is None and next_authority.certificate in live:
+    if next_authority and state.trusted_since is None and next_authority.certificate in registered:
         return replace(state, trusted_since=now)
     if next_authority and state.trusted_since and now - state.trusted_since >= TRUST_DELAY:
         until = leaf.certificate.not_valid_after_utc if leaf else now

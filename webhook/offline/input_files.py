@@ -94,7 +94,7 @@ def _checked(content: Any, title: str, line: int) -> dict[str, Any]:
     return content
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
@@ -103,7 +103,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-JSON: Final = json.JSONDecoder(object_pairs_hook=_without_doubles)
+JSON: Final = json.JSONDecoder(object_pairs_hook=_unique_keys)
 
 
 def _as_json(value: Any, left: Iterator[str], depth: int = 1) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from serving_runtime.codec.moments import moment_text
+from serving_runtime.codec.iso8601 import iso_text
 from serving_runtime.errors import Fault, InvalidInputError, MalformedRequestError
 from serving_runtime.input.request import JsonInput, Request, TypedFrame
 from serving_runtime.input.table import json_values
@@ -89,7 +89,7 @@ def native(value: Any) -> Any:
         case _ if value is pd.NaT or value is pd.NA:
             return None
         case np.datetime64():
-            return moment_text(value)
+            return iso_text(value)
         case np.generic():
             return native(value.item())
         case np.ndarray() if value.dtype.kind == "M" and value.ndim:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from serving_runtime.codec.encode import dumps
-from serving_runtime.codec.moments import as_moments, moment_text
-from serving_runtime.codec.returned import (
+from serving_runtime.codec.iso8601 import iso_text, iso_texts
+from serving_runtime.codec.returned_values import (
     LONE_SURROGATE,
     Values,
     as_array,
@@ -106,13 +106,13 @@ def _output(name: str, value: Any, nan: Nan) -> Output:
 def _elements(flat: Values, nan: Nan) -> tuple[list[Any], str]:
     """Return the elements of a tensor of BYTES, and their content type. Raises OutputError."""
     if flat.dtype.kind in "mM":
-        texts = [moment_text(moment) for moment in flat]
+        texts = [iso_text(value) for value in flat]
         if None not in texts:
             return texts, TIME if flat.dtype.kind == "M" else TEXT
         return [dumps(text).decode() for text in texts], JSON
     values: list[Any] = flat.tolist()
-    if (moments := as_moments(values)) is not None:
-        return moments, TIME
+    if (times := iso_texts(values)) is not None:
+        return times, TIME
     if all(isinstance(value, str) and not isinstance(value, Enum) for value in values):
         return [_unicode(text) for text in values], TEXT
     if all(isinstance(value, bytes | bytearray | memoryview) for value in values):

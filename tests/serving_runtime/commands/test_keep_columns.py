@@ -48,7 +48,7 @@ def test_texts_of_a_csv_file_stay_as_they_are(pause: str, run: Run, models: Path
     rows = read_csv(ended.out)
     assert (ended.code, list(rows[0])) == (0, ["id", "note", "prediction"])
     assert [(row["id"], row["note"]) for row in rows[:3]] == KEPT
-    assert all(float(row["prediction"]) for row in rows)
+    assert [row for row in rows if not row["prediction"]] == []
 
 
 def test_chunks_of_a_block_have_their_own_rows(run: Run, models: Path) -> None:

@@ -14,7 +14,7 @@ DATES: Final = frozenset("YMWD")  # units of numpy that ISO 8601 writes before t
 PARTS_OF_SECOND: Final = {"ms": 3, "us": 6, "ns": 9, "ps": 12, "fs": 15, "as": 18}  # powers of ten
 
 
-def moment_text(value: Any) -> str | None:
+def iso_text(value: Any) -> str | None:
     """Return a time or a duration of numpy in ISO 8601, also one for which pandas has no type; None for NaT."""
     if np.isnat(value):
         return None
@@ -37,7 +37,7 @@ def _duration_text(value: "np.timedelta64") -> str:
     return f"P{count}{unit}" if unit in DATES else f"PT{count}{unit.upper()}"
 
 
-def as_moments(values: Sequence[Any]) -> list[str] | None:
+def iso_texts(values: Sequence[Any]) -> list[str] | None:
     """Return times as texts; None if a value is no time, or if there are no values."""
     if not values or not all(isinstance(value, datetime) and not pd.isna(value) for value in values):
         return None

@@ -30,8 +30,8 @@ STATE_BEFORE: Final = f"{DOMAIN}/state-before"  # annotation: the state that a f
 
 
 @dataclass(kw_only=True)
-class Claim:
-    """A Lease that this process holds."""
+class WorkloadLease:
+    """The Lease of a workload, which this process holds."""
 
     cluster: ClusterObjects
     document: Json
@@ -83,14 +83,14 @@ class Claim:
 
 
 @contextmanager
-def claimed(cluster: ClusterObjects, target: Target, deadline: float, progress: Progress) -> Iterator[Claim]:
+def held_lease(cluster: ClusterObjects, target: Target, deadline: float, progress: Progress) -> Iterator[WorkloadLease]:
     """Hold the workload's Lease in the block; wait for another run first. Raises UnavailableError at the deadline."""
-    claim = Claim(cluster=cluster, document=_acquired(cluster, target, deadline, progress))
+    lease = WorkloadLease(cluster=cluster, document=_acquired(cluster, target, deadline, progress))
     try:
-        yield claim
+        yield lease
     finally:
         with suppress(LifecycleError):  # it expires
-            claim.release()
+            lease.release()
 
 
 def _acquired(cluster: ClusterObjects, target: Target, deadline: float, progress: Progress) -> Json:

@@ -19,6 +19,7 @@ from model_lifecycle.stages import PRODUCTION, STAGING
 MOST_BYTES: Final = 1024 * 1024
 LONGEST_NAME: Final = 256
 STAGES: Final = (PRODUCTION, STAGING)
+LFS_POINTER: Final = "version https://git-lfs.github.com/spec/"
 CONFLICT_MARKER: Final = re.compile(r"^(?:<{7}|={7}|>{7})(?: |\r?$)", re.MULTILINE)
 BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 # Text that JSON does not have, but relatives of JSON do.
@@ -111,7 +112,7 @@ def _version(entry: Entry | None) -> str | None:
 def _document(content: bytes) -> dict[str, Any]:
     if len(content) > MOST_BYTES:
         raise PromotionFileError(
-            [Problem(place="$", text=f"the file has {len(content)} bytes; at most {MOST_BYTES} are read")]
+            [Problem(place="$", text=f"the file is too long: at most {MOST_BYTES} bytes are read")]
         )
     if content.startswith(BYTE_ORDER_MARKS):
         raise PromotionFileError(
@@ -150,6 +151,10 @@ def _advice(text: str, position: int) -> str:
         return "; the file has the conflict markers of a git merge: resolve the conflict first"
     if not text.strip():
         return "; the file is empty"
+    if text.startswith(LFS_POINTER):
+        return (
+            "; the file is a pointer of Git LFS: keep the promotion file in git itself, or fetch it with `git lfs pull`"
+        )
     if YAML.match(text):
         return '; the file is YAML: write it as JSON, such as {"<project id>": [{"name": "wine", "version": 2}]}'
     if COMMENT.match(text, position):

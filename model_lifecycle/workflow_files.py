@@ -113,10 +113,7 @@ def _text(word: str) -> str:
 
 
 def secrets_of_jobs(text: str) -> frozenset[str]:
-    """Return the secrets PROJECT_ID_... that jobs of a workflow name, or do without.
-
-    Raises yaml.YAMLError, and RecursionError for a text that is nested deep.
-    """
+    """Return the secrets PROJECT_ID_... that a workflow's jobs name or do without. Raises YAMLError, RecursionError."""
     document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  it makes nothing but strings, lists and mappings
     jobs = document.get("jobs") if isinstance(document, dict) else None
     named = (name for value in _strings(jobs, set()) for name in SECRET.findall(value))

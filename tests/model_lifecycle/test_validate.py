@@ -108,6 +108,10 @@ BAD = {
     "an alias with a dot": (one(alias="a.b"), "[0].alias"),
     "the alias latest": (one(alias="Latest"), "but not latest, or v and a number: MLflow has no such alias"),
     "an alias like a version": (one(alias="v2"), "[0].alias: must be 1 to 255 letters"),
+    "the alias of Production for Staging": (
+        one(stage="Staging", alias="Production"),
+        "[0].alias: is the alias of Production, and the stage is Staging",
+    ),
     "a short digest": (one(digest="sha256:1"), "[0].digest"),
     "a model twice": (
         content({PROJECT: [{"name": "wine", "version": 1}, {"name": "wine", "version": 2}]}),

@@ -224,6 +224,15 @@ def test_right_file_says_what_it_changes(repository: Path) -> None:
     assert machine["changes"] == [{"project": PROJECT, "name": "wine", "before": "2", "after": "3"}]
 
 
+def test_sign_that_turns_the_text_is_shown_by_its_number(repository: Path) -> None:
+    repository.write_bytes(one(name="\u202eeniw", version=3))
+
+    assert (
+        "  \\u202eeniw: version 3, which the file did not name before\n"
+        in run("validate", repository, "--base=main").stdout
+    )
+
+
 def test_link_is_followed_as_it_was_at_the_commit(repository: Path) -> None:
     """The file of main is `first.json`; the work tree's link leads to another one."""
     first, link = repository.with_name("first.json"), repository.with_name("current.json")

@@ -14,11 +14,12 @@ from model_contract.digest import DIGEST
 from model_contract.model_ref import printable
 from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from model_lifecycle.errors import InvalidError
-from model_lifecycle.stages import PRODUCTION, STAGING
+from model_lifecycle.stages import PRODUCTION, PRODUCTION_ALIAS, STAGING
 
 MOST_BYTES: Final = 1024 * 1024
 LONGEST_NAME: Final = 256
 STAGES: Final = (PRODUCTION, STAGING)
+LFS_POINTER: Final = "version https://git-lfs.github.com/spec/"
 CONFLICT_MARKER: Final = re.compile(r"^(?:<{7}|={7}|>{7})(?: |\r?$)", re.MULTILINE)
 BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 # Text that JSON does not have, but relatives of JSON do.
@@ -108,39 +109,32 @@ def _version(entry: Entry | None) -> str | None:
     return entry.version if entry else None
 
 
+def _of_file(text: str) -> PromotionFileError:
+    """Return the error for a mistake of the whole file."""
+    return PromotionFileError([Problem(place="$", text=text)])
+
+
 def _document(content: bytes) -> dict[str, Any]:
     if len(content) > MOST_BYTES:
-        raise PromotionFileError(
-            [Problem(place="$", text=f"the file has {len(content)} bytes; at most {MOST_BYTES} are read")]
-        )
+        raise _of_file(f"the file is too long: at most {MOST_BYTES} bytes are read")
     if content.startswith(BYTE_ORDER_MARKS):
-        raise PromotionFileError(
-            [Problem(place="$", text="the file begins with a byte order mark; save it as plain UTF-8")]
-        )
+        raise _of_file("the file begins with a byte order mark; save it as plain UTF-8")
     try:
         document = json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
         json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
-        raise PromotionFileError([Problem(place="$", text=f"the file is not UTF-8 at byte {error.start}")]) from error
+        raise _of_file(f"the file is not UTF-8 at byte {error.start}") from error
     except UnicodeEncodeError as error:
-        raise PromotionFileError([Problem(place="$", text="a text holds half of a surrogate pair")]) from error
+        raise _of_file("a text holds half of a surrogate pair") from error
     except json.JSONDecodeError as error:
-        raise PromotionFileError(
-            [
-                Problem(
-                    place=f"line {error.lineno}, column {error.colno}",
-                    text=f"not JSON: {error.msg}{_advice(error.doc, error.pos)}",
-                )
-            ]
-        ) from error
+        text = f"not JSON: {error.msg}{_advice(error.doc, error.pos)}"
+        raise PromotionFileError([Problem(place=f"line {error.lineno}, column {error.colno}", text=text)]) from error
     except RecursionError as error:
-        raise PromotionFileError([Problem(place="$", text="the file is nested too deep")]) from error
+        raise _of_file("the file is nested too deep") from error
     except ValueError as error:  # Python reads no number of more than 4,300 digits
-        raise PromotionFileError([Problem(place="$", text="a number has too many digits")]) from error
+        raise _of_file("a number has too many digits") from error
     if not isinstance(document, dict):
-        raise PromotionFileError(
-            [Problem(place="$", text='must be an object, such as {"<project id>": [{"name": "wine", "version": 2}]}')]
-        )
+        raise _of_file('must be an object, such as {"<project id>": [{"name": "wine", "version": 2}]}')
     return document
 
 
@@ -150,6 +144,10 @@ def _advice(text: str, position: int) -> str:
         return "; the file has the conflict markers of a git merge: resolve the conflict first"
     if not text.strip():
         return "; the file is empty"
+    if text.startswith(LFS_POINTER):
+        return (
+            "; the file is a pointer of Git LFS: keep the promotion file in git itself, or fetch it with `git lfs pull`"
+        )
     if YAML.match(text):
         return '; the file is YAML: write it as JSON, such as {"<project id>": [{"name": "wine", "version": 2}]}'
     if COMMENT.match(text, position):
@@ -175,7 +173,7 @@ def _unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> None:
-    raise PromotionFileError([Problem(place="$", text=f"{name} is not JSON")])
+    raise _of_file(f"{name} is not JSON")
 
 
 def _problems(document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -212,6 +210,9 @@ def _problems_of_entry(place: str, raw: object) -> Iterator[Problem]:
             yield Problem(place=f"{place}.{name}", text=f"is not known; an entry has {', '.join(FIELDS)}")
         elif not FIELDS[key].accepts(value):
             yield Problem(place=f"{place}.{key}", text=f"must be {FIELDS[key].expected}")
+    # Clients find the version that serves by this alias, and a move to Staging checks less.
+    if raw.get("stage") == STAGING and str(raw.get("alias")).lower() == PRODUCTION_ALIAS:
+        yield Problem(place=f"{place}.alias", text="is the alias of Production, and the stage is Staging")
     for key in ("name", "version"):
         if key not in raw:
             yield Problem(place=place, text=f"{key} is missing")
@@ -278,7 +279,7 @@ def _entry(project_id: str, raw: Mapping[str, Any]) -> Entry:
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors.
 
-    It cannot say that a model has one entry only; `parse` checks that.
+    It cannot say that a model has one entry only, and that `production` is no alias of Staging; `parse` checks that.
     """
     entry = {
         "type": "object",

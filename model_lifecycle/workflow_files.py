@@ -68,7 +68,10 @@ class WorkflowOptions:
 def options_in(text: str) -> Mapping[str, str]:
     """Return the options of the command that wrote a file, by name; none if it was written by hand."""
     found = COMMAND.search(text)
-    words = shlex.split(found[1]) if found else []
+    try:
+        words = shlex.split(found[1]) if found else []
+    except ValueError:  # its quotes do not end: somebody has changed it
+        words = []
     return {name[2:]: value for name, value in pairwise(words) if name.startswith("--") and name != "--write"}
 
 
@@ -110,10 +113,10 @@ def _text(word: str) -> str:
 
 
 def secrets_of_jobs(text: str) -> frozenset[str]:
-    """Return the secrets PROJECT_ID_... that jobs of a workflow name, or do without. Raises yaml.YAMLError."""
+    """Return the secrets PROJECT_ID_... that a workflow's jobs name or do without. Raises YAMLError, RecursionError."""
     document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  it makes nothing but strings, lists and mappings
     jobs = document.get("jobs") if isinstance(document, dict) else None
-    named = (name for value in _strings(jobs) for name in SECRET.findall(value))
+    named = (name for value in _strings(jobs, set()) for name in SECRET.findall(value))
     return frozenset([*named, *_without_secret(jobs)])
 
 
@@ -125,12 +128,14 @@ def _without_secret(jobs: Any) -> Iterator[str]:
             yield project_variable(name.removeprefix(JOB))
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _strings(value: Any, seen: set[int]) -> Iterator[str]:
+    """Yield the texts of a document. An alias is the object of its anchor, which is looked at once: `seen` has ids."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict | list):
+    elif isinstance(value, dict | list) and id(value) not in seen:
+        seen.add(id(value))
         for inner in value.values() if isinstance(value, dict) else value:
-            yield from _strings(inner)
+            yield from _strings(inner, seen)
 
 
 def _job(text: str, project: str, options: WorkflowOptions) -> str:

@@ -10,7 +10,7 @@ from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from model_lifecycle.commands import report
 from model_lifecycle.commands.cli_errors import cli_errors
 from model_lifecycle.errors import InvalidError
-from model_lifecycle.promotion_file import PromotionFile, PromotionFileError, parse
+from model_lifecycle.promotion_file import MOST_BYTES, PromotionFile, PromotionFileError, parse
 
 LONGEST_LINE: Final = 500  # characters
 # Control characters, line separators, and surrogates, which UTF-8 cannot hold.
@@ -56,7 +56,8 @@ def read_promotion_file(file: Path, form: str) -> PromotionFile:
     """Return the promotion file, or print each mistake in it and exit with 3."""
     with cli_errors():  # as text in each form: there is no file to annotate
         try:
-            content = file.read_bytes()
+            with file.open("rb") as stream:
+                content = stream.read(MOST_BYTES + 1)  # a link of a pull request may lead to /dev/zero
         except OSError as error:
             raise InvalidError(f"{file} cannot be read: {error.strerror}") from error
     try:

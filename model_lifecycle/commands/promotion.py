@@ -26,7 +26,17 @@ from model_lifecycle.promotion_file import Entry
 from model_lifecycle.registry import Registry
 
 ALIAS_ONLY = click.option("--alias-only", is_flag=True, help="Set the alias only: for registries without stages.")
-AUTHORS: Final = ("GITHUB_ACTOR", "GITLAB_USER_LOGIN", "DOMINO_STARTING_USERNAME", "USER")  # the first that is set
+# The first that is set: of GitHub, GitLab, Azure DevOps, Bitbucket, CircleCI, Jenkins (plugin build-user-vars), Domino.
+AUTHORS: Final = (
+    "GITHUB_ACTOR",
+    "GITLAB_USER_LOGIN",
+    "BUILD_REQUESTEDFOR",
+    "BITBUCKET_STEP_TRIGGERER_UUID",
+    "CIRCLE_USERNAME",
+    "BUILD_USER_ID",
+    "DOMINO_STARTING_USERNAME",
+    "USER",
+)
 REASON = click.option("--reason", callback=line, help="The reason, written to the version's tags.")
 
 

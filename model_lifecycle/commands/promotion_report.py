@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from model_contract.model_ref import printable
 from model_lifecycle.commands import report
 from model_lifecycle.promotion.apply import Outcome
 from model_lifecycle.promotion.preflight import Plan
@@ -56,7 +57,7 @@ def statuses(found: Sequence[ModelStatus], form: str) -> None:
         return
     rows = [
         (
-            one.name,
+            printable(one.name),
             ", ".join(one.production) or "-",
             ", ".join(one.staging) or "-",
             ", ".join(f"{alias} {version}" for alias, version in one.aliases) or "-",
@@ -66,7 +67,7 @@ def statuses(found: Sequence[ModelStatus], form: str) -> None:
     ]
     for line in _table([STATUS_HEADINGS, *rows]):
         click.echo(line)
-    drifts = [f"{one.name}: {text}" for one in found for text in one.drift]
+    drifts = [f"{printable(one.name)}: {text}" for one in found for text in one.drift]
     for text in drifts:
         click.echo(text, err=True)
     if form == "github":
@@ -105,7 +106,9 @@ def _print(file: str, plan: Plan, form: str, title: str, facts: dict[str, Any]) 
         else:
             click.echo(f"{file}: {blocker}", err=True)
     if form == "github":
-        problems = "".join(f"- **{one.entry.name}** version {one.entry.version}: {one.text}\n" for one in plan.blockers)
+        problems = "".join(
+            f"- **{printable(one.entry.name)}** version {one.entry.version}: {one.text}\n" for one in plan.blockers
+        )
         report.summary(f"### `{file}`: {title}\n\n{_markdown(HEADINGS, rows)}\n{problems}")
 
 
@@ -128,7 +131,14 @@ def _row(step: Step) -> dict[str, Any]:
 def _cells(step: Step) -> tuple[str, ...]:
     then = "as it is" if not step.changes else "(alias)" if not step.moves else step.entry.stage
     alias = step.entry.alias + (f" {step.aliased or 'none'} → {step.entry.version}" if step.renames else "")
-    return step.entry.name, step.entry.version, step.version.stage, then, ", ".join(step.archives) or "-", alias
+    return (
+        printable(step.entry.name),
+        step.entry.version,
+        step.version.stage,
+        then,
+        ", ".join(step.archives) or "-",
+        alias,
+    )
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

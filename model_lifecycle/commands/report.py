@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from model_contract.model_ref import printable
 from model_lifecycle.promotion_file import Change, Problem, PromotionFile
 
 FORMATS = ("text", "json", "github")
@@ -58,13 +59,14 @@ def _row(change: Change) -> dict[str, str | None]:
 
 
 def _sentence(change: Change) -> str:
+    name = printable(change.name)  # a sign that turns the direction of the text would hide what a reviewer approves
     if change.after is None:
-        return f"{change.name}: version {change.before} is no longer named; it keeps its stage"
+        return f"{name}: version {change.before} is no longer named; it keeps its stage"
     if change.before is None:
-        return f"{change.name}: version {change.after}, which the file did not name before"
+        return f"{name}: version {change.after}, which the file did not name before"
     if change.before == change.after:
-        return f"{change.name}: version {change.after}, with another stage, alias or digest"
-    return f"{change.name}: version {change.before} → {change.after}"
+        return f"{name}: version {change.after}, with another stage, alias or digest"
+    return f"{name}: version {change.before} → {change.after}"
 
 
 def error(file: str, text: str) -> None:

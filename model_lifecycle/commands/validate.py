@@ -18,6 +18,8 @@ from model_lifecycle.commands.workflow import problems_of_jobs
 from model_lifecycle.errors import InvalidError
 from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
 
+# Variables by which git finds another repository than the one that holds the file. Hooks have them.
+OF_ANOTHER_REPOSITORY: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 MISSING: Final = 1  # code of `git rev-parse --verify --quiet` if there is no such commit; that of any fault is 128
 
 
@@ -51,6 +53,7 @@ def file_at_commit(ref: str, file: Path) -> PromotionFile:
 
     A symbolic link is followed as it was at the commit. Raises InvalidError if git does not read the file.
     """
+    check_repository(file)
     found = git(file, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if found.returncode:
         raise InvalidError(f"{ref} is no commit of the repository of {file}; in a CI job, check out with its history")
@@ -65,11 +68,23 @@ def file_at_commit(ref: str, file: Path) -> PromotionFile:
         return promotion_file.parse(b"{}")
 
 
+def check_repository(file: Path) -> None:
+    """Raise InvalidError if the file is in a bare repository, or in none that git reads.
+
+    Files of a pull request can be such a repository within the checkout, and its configuration can name commands that
+    git executes when it looks for a commit. To ask for the repository's folder executes none.
+    """
+    folder = Path(os.fsdecode(git(file, "rev-parse", "--absolute-git-dir").stdout.removesuffix(b"\n")))
+    if file.parent.resolve().is_relative_to(folder):
+        raise InvalidError(f"{file} is within the folder of a Git repository, {printable(str(folder))}: move it")
+
+
 def git(file: Path, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run git in the folder of the file. Raises InvalidError if git is not installed or fails."""
     command = ["git", "-C", str(file.parent), *arguments]
+    environ = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER_REPOSITORY}
     try:
-        done = subprocess.run(command, input=given, capture_output=True, check=False)
+        done = subprocess.run(command, env=environ, input=given, capture_output=True, check=False)
     except FileNotFoundError:
         raise InvalidError("--base needs git, which is not installed here") from None
     if done.returncode > MISSING:  # such as a repository of another user, which git does not read in a container

@@ -18,6 +18,8 @@ FOR_THE_FIRST: Final = (
     "name the action: --action OWNER/REPO@COMMIT, the repository that has this project's action.yml, by a full commit"
 )
 
+LONGEST_TEXT: Final = 1 << 20  # characters of a workflow
+
 SHARED: Final = (
     "the environment {environment} is of all projects: the reviewers of one approve the promotions of the others. "
     "`--environment '{environment}-{{project}}'` gives each its own"
@@ -90,9 +92,11 @@ def problems_of_jobs(file: Path, parsed: PromotionFile) -> list[Problem]:
     if not (path := workflow_of(file)):
         return []
     try:
-        known = workflow_files.secrets_of_jobs(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        known = workflow_files.secrets_of_jobs(written_text(path) or "")
+    except yaml.YAMLError as error:
         raise InvalidError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    except RecursionError:
+        raise InvalidError(f"{path} cannot be read: it is nested too deep") from None
     text = (
         f"has no job in {FOLDER / PROMOTE}; `model-api workflow {file.as_posix()} --write`, in the repository's top"
         " directory, writes it"
@@ -134,8 +138,19 @@ def read_projects(file: str) -> PromotionFile:
 
 
 def former_options(directory: Path) -> Mapping[str, str]:
-    path = directory / PROMOTE
-    return workflow_files.options_in(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return workflow_files.options_in(written_text(directory / PROMOTE) or "")
+
+
+def written_text(path: Path) -> str | None:
+    """Return the text of a file in the checkout, or the beginning of a long one; None if there is none."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return stream.read(LONGEST_TEXT)  # a link of a pull request may lead to /dev/zero
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise InvalidError(f"{path} cannot be read: {reason}") from error
 
 
 def workflow_options(file: str, options: Mapping[str, str | None], former: Mapping[str, str]) -> WorkflowOptions:
@@ -174,7 +189,7 @@ def workflow_options(file: str, options: Mapping[str, str | None], former: Mappi
 
 
 def require_current(files: Mapping[Path, str], chosen: WorkflowOptions) -> None:
-    stale = [str(path) for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    stale = [str(path) for path, text in files.items() if written_text(path) != text]
     if stale:
         raise PreconditionError(f"not as they would be written: {', '.join(stale)}; run `{chosen.command}`")
     click.echo(f"{len(files)} workflows fit {chosen.file}")
@@ -182,7 +197,7 @@ def require_current(files: Mapping[Path, str], chosen: WorkflowOptions) -> None:
 
 def write_files(files: Mapping[Path, str]) -> None:
     for path, text in files.items():
-        if path.exists() and path.read_text(encoding="utf-8") == text:
+        if written_text(path) == text:
             click.echo(f"{path} is as it was")
             continue
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from model_contract.exit_codes import ExitCode
+from model_contract.model_ref import printable
 from model_contract.names import PROMOTION_ID, PROMOTION_TAG_PREFIX
 from model_lifecycle.digests import Digest
 from model_lifecycle.errors import NotFoundError, PreconditionError
@@ -40,7 +41,7 @@ class Blocker:
     exit_code: ExitCode
 
     def __str__(self) -> str:
-        return f"{self.entry.name} version {self.entry.version}: {self.text}"
+        return f"{printable(self.entry.name)} version {self.entry.version}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from model_lifecycle.errors import (
     UnavailableError,
     UnclearError,
 )
+from model_lifecycle.rollout.readiness import is_selected
 from model_lifecycle.rollout.target import Kind, Target
 from model_lifecycle.rollout.workloads import State, Workload
 
@@ -90,7 +91,8 @@ class ClusterObjects:
     def pods_of(self, deployment: Json) -> list[Json]:
         labels = deployment["spec"]["selector"].get("matchLabels", {})
         with _errors("the pods"):
-            return [_json(pod) for pod in self.client.list(Pod, namespace=self.namespace, labels=labels)]
+            pods = [_json(pod) for pod in self.client.list(Pod, namespace=self.namespace, labels=labels)]
+        return [pod for pod in pods if is_selected(deployment, pod)]  # a list asks for labels, not for expressions
 
     def weighted_routes(self, service: str) -> list[str]:
         """Return the names of the HTTPRoutes that send a share of the requests to this Service."""

@@ -40,6 +40,27 @@ def readiness(deployment: Json, pods: Sequence[Json]) -> Readiness:
     return Readiness(text=text, failed=_deadline_exceeded(status) or any(map(_will_not_start, pods)))
 
 
+def is_selected(deployment: Json, pod: Json) -> bool:
+    """Return True if the Deployment's selector takes the pod: its labels, and its expressions."""
+    selector, labels = deployment["spec"]["selector"], pod["metadata"].get("labels", {})
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+        _fits(one, labels.get(one["key"])) for one in selector.get("matchExpressions", [])
+    )
+
+
+def _fits(expression: Json, value: str | None) -> bool:
+    values: Sequence[str] = expression.get("values", [])
+    match expression["operator"]:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case _:  # DoesNotExist
+            return value is None
+
+
 def is_ready(pod: Json) -> bool:
     """Return True if the pod is ready and is not being deleted."""
     conditions = pod.get("status", {}).get("conditions", [])

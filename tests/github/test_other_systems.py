@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from model_contract.tokens import Purpose
+from model_lifecycle.commands.promotion import AUTHORS, record_of
 from testbed.gate import PROJECT, Gate, gate
 from testbed.github_project import FILE, ROOT, Project
 from testbed.mlflow_server import MlflowServer
@@ -50,6 +51,24 @@ def test_line_of_the_page_checks_the_file(system: str, version: str, code: int, 
     done = run(VALIDATE[system], project, {"CI_MERGE_REQUEST_DIFF_BASE_SHA": base})
 
     assert done.returncode == code, done.stderr
+
+
+STARTED_BY = {
+    "Azure DevOps": "BUILD_REQUESTEDFOR",
+    "Bitbucket": "BITBUCKET_STEP_TRIGGERER_UUID",
+    "CircleCI": "CIRCLE_USERNAME",
+    "Jenkins": "BUILD_USER_ID",  # of its plugin build-user-vars
+}
+
+
+@pytest.mark.parametrize("name", STARTED_BY.values(), ids=STARTED_BY)
+def test_person_who_started_the_job_is_recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for author in AUTHORS:
+        monkeypatch.delenv(author, raising=False)
+    monkeypatch.setenv("USER", "agent")
+    monkeypatch.setenv(name, "jane")
+
+    assert record_of().by == "jane"
 
 
 @pytest.fixture(scope="module")

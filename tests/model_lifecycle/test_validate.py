@@ -64,6 +64,10 @@ BAD = {
         b"models:\n  - name: wine\n",
         "line 1, column 1: not JSON: Expecting value; the file is YAML: write it as JSON",
     ),
+    "a pointer of Git LFS": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n",
+        "the file is a pointer of Git LFS: keep the promotion file in git itself",
+    ),
     "YAML below a comment": (b"# in Production\n---\n66c0:\n- name: wine\n", "the file is YAML"),
     "single quotes": (b"{'a': []}", "in double quotes; put texts and keys in double quotes"),
     "not JSON": (b'{"a": [}', "line 1, column 8: not JSON"),
@@ -71,7 +75,7 @@ BAD = {
     "a byte order mark": (b"\xef\xbb\xbf{}", "$: the file begins with a byte order mark"),
     "UTF-16": ("{}".encode("utf-16"), "byte order mark"),
     "Latin-1": (b'{"\xe9": []}', "not UTF-8 at byte 2"),
-    "too large": (b" " * (MOST_BYTES + 1), f"at most {MOST_BYTES} are read"),
+    "too large": (b" " * (MOST_BYTES + 1), f"at most {MOST_BYTES} bytes are read"),
     "nested": (b"[" * 100_000, "nested too deep"),
     "NaN": (one(version=float("nan")), "NaN is not JSON"),
     "a project twice": (f'{{"{PROJECT}": [], "{PROJECT}": []}}'.encode(), "comes twice in one object"),
@@ -104,6 +108,10 @@ BAD = {
     "an alias with a dot": (one(alias="a.b"), "[0].alias"),
     "the alias latest": (one(alias="Latest"), "but not latest, or v and a number: MLflow has no such alias"),
     "an alias like a version": (one(alias="v2"), "[0].alias: must be 1 to 255 letters"),
+    "the alias of Production for Staging": (
+        one(stage="Staging", alias="Production"),
+        "[0].alias: is the alias of Production, and the stage is Staging",
+    ),
     "a short digest": (one(digest="sha256:1"), "[0].digest"),
     "a model twice": (
         content({PROJECT: [{"name": "wine", "version": 1}, {"name": "wine", "version": 2}]}),
@@ -216,6 +224,15 @@ def test_right_file_says_what_it_changes(repository: Path) -> None:
     assert machine["changes"] == [{"project": PROJECT, "name": "wine", "before": "2", "after": "3"}]
 
 
+def test_sign_that_turns_the_text_is_shown_by_its_number(repository: Path) -> None:
+    repository.write_bytes(one(name="\u202eeniw", version=3))
+
+    assert (
+        "  \\u202eeniw: version 3, which the file did not name before\n"
+        in run("validate", repository, "--base=main").stdout
+    )
+
+
 def test_link_is_followed_as_it_was_at_the_commit(repository: Path) -> None:
     """The file of main is `first.json`; the work tree's link leads to another one."""
     first, link = repository.with_name("first.json"), repository.with_name("current.json")
@@ -228,6 +245,44 @@ def test_link_is_followed_as_it_was_at_the_commit(repository: Path) -> None:
     link.symlink_to(repository.name)
 
     assert run("validate", link, "--base", "main").stdout == f"{link}: 1 project, 1 model\n  wine: version 2 → 3\n"
+
+
+def test_file_within_a_bare_repository_of_the_checkout_runs_nothing(repository: Path, tmp_path: Path) -> None:
+    """Git reads the settings of a repository within the checkout, which may name a command for a missing commit."""
+    folder, ran = repository.parent, tmp_path / "ran"
+    (folder / "objects").mkdir()
+    (folder / "refs" / "heads").mkdir(parents=True)
+    (folder / "refs" / "heads" / "main").write_text(f"{'12' * 20}\n")
+    (folder / "HEAD").write_text("ref: refs/heads/main\n")
+    (folder / "config").write_text(
+        "[core]\nrepositoryformatversion = 1\nbare = true\n[extensions]\npartialClone = x\n"
+        f'[remote "x"]\npromisor = true\nurl = ext::touch {ran}\n[protocol "ext"]\nallow = always\n'
+    )
+    done = run("validate", repository, "--base", "main")
+
+    assert done.returncode == 3
+    assert f"is within the folder of a Git repository, {folder.resolve()}: move it" in done.stderr
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("value", [".git", "/nonexistent"], ids=["of a hook", "of another repository"])
+def test_repository_is_the_one_of_the_file(repository: Path, value: str, tmp_path: Path) -> None:
+    """A hook in a linked work tree has GIT_DIR, by which git takes the file's folder for the top of the work tree."""
+    directory = value if value.startswith("/") else str(tmp_path / value)
+    done = run("validate", repository, "--base", "main", env=os.environ | {"GIT_DIR": directory})
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("  wine: version 2 → 3\n")
+
+
+def test_link_to_a_file_without_an_end_is_read_to_the_limit(tmp_path: Path) -> None:
+    (link := tmp_path / "model_version.json").symlink_to("/dev/zero")
+    done = run("validate", link)
+
+    assert (done.returncode, done.stderr) == (
+        3,
+        f"{link}: $: the file is too long: at most {MOST_BYTES} bytes are read\n",
+    )
 
 
 def test_wrong_file_ends_the_job_with_an_annotation(repository: Path, tmp_path: Path) -> None:

@@ -286,13 +286,46 @@ def test_repository_without_a_workflow_needs_no_job(run: Run) -> None:
     assert run("validate", FILE).exit_code == 0
 
 
-def test_workflow_that_is_no_yaml_is_reported(run: Run, repository: Path) -> None:
-    run("workflow", FILE, "--write", "--action", ACTION)
-    (repository / ".github/workflows/model-promote.yml").write_text("jobs: [")
+UNREADABLE = {
+    "no YAML": (b"jobs: [", "while parsing a flow node"),
+    "deep YAML": (b"jobs: " + b"[" * 2000, "it is nested too deep"),
+    "Latin-1": (b"# Gr\xf6\xdfe\n", "it is no UTF-8"),
+    "a folder": (None, "Is a directory"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), UNREADABLE.values(), ids=UNREADABLE)
+def test_workflow_that_cannot_be_read_is_reported(
+    run: Run, repository: Path, content: bytes | None, reason: str
+) -> None:
+    (repository / FOLDER).mkdir(parents=True)
+    path = repository / FOLDER / "model-promote.yml"
+    path.mkdir() if content is None else path.write_bytes(content)
     done = run("validate", FILE)
 
     assert done.exit_code == 3
-    assert "model-promote.yml cannot be read" in done.stderr
+    assert f"model-promote.yml cannot be read: {reason}" in done.stderr
+    if reason.startswith(("it is no UTF-8", "Is a")):
+        assert run("workflow", FILE, "--check", "--action", ACTION).exit_code == 3
+
+
+def test_aliases_of_a_workflow_are_followed_once(run: Run, repository: Path) -> None:
+    """Ten levels of nine aliases each stand for three and a half billion texts."""
+    levels = [f"l{number}: &l{number} [{', '.join([f'*l{number - 1}'] * 9)}]\n" for number in range(1, 11)]
+    (repository / FOLDER).mkdir(parents=True)
+    text = f"l0: &l0 [x]\n{''.join(levels)}jobs: *l10\n"
+    (repository / FOLDER / "model-promote.yml").write_text(text)
+
+    assert "has no job in" in run("validate", FILE).stderr
+
+
+def test_header_with_a_quote_that_does_not_end_says_nothing(run: Run, repository: Path) -> None:
+    run("workflow", FILE, "--write", "--action", ACTION)
+    path = repository / FOLDER / "model-promote.yml"
+    path.write_text(path.read_text().replace("model-api workflow", "model-api workflow '"))
+
+    assert "name the action" in run("workflow", FILE, "--check").stderr
+    assert run("workflow", FILE, "--write", "--action", ACTION).exit_code == 0
 
 
 BAD = {

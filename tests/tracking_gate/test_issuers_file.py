@@ -36,6 +36,12 @@ def github(**changes: Any) -> Json:
     return {"issuers": [{"issuer": GITHUB, "audience": "gate", "callers": [{**JOB, **changes}]}]}
 
 
+def gitlab(issuer: str = "https://gitlab.com", rights: str = "promote", **claims: Any) -> Json:
+    named = {"project_path": "acme/wine", "project_id": "22", "ref": "main", **claims}
+    callers = [{"claims": named, "projects": [PROJECT], "rights": rights}]
+    return {"issuers": [{"issuer": issuer, "audience": "gate", "callers": callers}]}
+
+
 def test_right_file_gives_its_issuers(tmp_path: Path) -> None:
     found = read(tmp_path, {"issuers": [*one()["issuers"], *github()["issuers"]]})
 
@@ -87,6 +93,14 @@ WRONG: dict[str, tuple[object, str]] = {
         "claims must name repository_id",
     ),
     "any repository": (github(claims={"ref": "refs/heads/main"}), "claims must name repository:"),
+    "a tag with the name of the branch": (gitlab(ref_protected="true"), r'must have "ref_type": "branch"'),
+    "a branch that anyone may push": (gitlab(ref_type="branch"), r'must have "ref_protected": "true"'),
+    "a protected branch as a boolean": (
+        gitlab(ref_type="branch", ref_protected=True),
+        r'must have "ref_protected": "true"',
+    ),
+    "any branch of GitLab, by its environment": (gitlab(environment="production"), r'must have "ref_type": "branch"'),
+    "an own GitLab": (gitlab(issuer="https://git.acme.example"), r'must have "ref_type": "branch"'),
     "any branch": (github(claims={"repository": "acme/wine", "repository_id": "22"}), "must name ref or environment"),
 }
 
@@ -95,6 +109,15 @@ WRONG: dict[str, tuple[object, str]] = {
 def test_mistake_is_named_by_its_place(tmp_path: Path, document: object, message: str) -> None:
     with pytest.raises(IssuersError, match=message):
         read(tmp_path, document)
+
+
+@pytest.mark.parametrize(
+    "document", [gitlab(ref_type="branch", ref_protected="true"), gitlab(rights="pull")], ids=["promotes", "pulls"]
+)
+def test_job_of_gitlabs_protected_branch_has_rights(tmp_path: Path, document: Json) -> None:
+    (found,) = read(tmp_path, document).values()
+
+    assert found.callers[0].claims["ref"] == "main"
 
 
 def test_issuer_without_an_address_needs_keys(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ PUBLIC_ISSUERS: Final = {
 }
 # An entry that promotes must name one of these claims, or the branch of a pull request could promote.
 BRANCH_CLAIMS: Final = ("ref", "environment")
+# GitLab's `ref` is the bare name: of a branch, of a tag, or of the branch of a merge request, also one from a fork. An
+# environment can be named by a job of any branch. Its project has these names.
+GITLAB_PROJECT: Final = ("project_path", "project_id")
+GITLAB_BRANCH: Final = {"ref_type": "branch", "ref_protected": "true"}
 
 # Of oauth2-proxy itself, and of oauth2-proxy behind nginx's auth_request.
 PROXY_HEADER_PREFIXES: Final = ("X-Forwarded", "X-Auth-Request")
@@ -239,6 +243,10 @@ def _check_public_issuer(entry: StrictObject, caller: Caller, issuer: str) -> No
             raise entry.fault("claims", f"must name {claim}: {issuer} signs tokens for everybody")
     if issuer in PUBLIC_ISSUERS and caller.rights is not ActorKind.PULL and not set(BRANCH_CLAIMS) & set(caller.claims):
         raise entry.fault("claims", f"must name {' or '.join(BRANCH_CLAIMS)}: otherwise every branch has these rights")
+    if caller.rights is not ActorKind.PULL and set(GITLAB_PROJECT) & set(caller.claims):
+        for claim, value in GITLAB_BRANCH.items():
+            if caller.claims.get(claim) != value:
+                raise entry.fault("claims", f'must have "{claim}": "{value}": a tag may have the name of the branch')
 
 
 def _rights(entry: StrictObject, account: str | None) -> ActorKind:

@@ -6,7 +6,7 @@ import pytest
 
 from model_lifecycle.errors import InvalidError, LifecycleError, PreconditionError
 from model_lifecycle.rollout.desired_version import DesiredVersion
-from model_lifecycle.rollout.readiness import readiness
+from model_lifecycle.rollout.readiness import is_selected, readiness
 from model_lifecycle.rollout.target import Kind, Target, parse_target
 from model_lifecycle.rollout.workloads import DeploymentWorkload, InferenceServiceWorkload
 
@@ -201,3 +201,28 @@ def test_readiness_is_that_of_all_pods(found: Json, pods: list[Json], done: bool
 
 def test_deployment_without_replicas_is_done() -> None:
     assert readiness(status() | {"spec": {"replicas": 0}}, []).done
+
+
+IN: Json = {"key": "track", "operator": "In", "values": ["stable", "beta"]}
+NOT_IN: Json = {"key": "track", "operator": "NotIn", "values": ["shadow"]}
+EXISTS: Json = {"key": "track", "operator": "Exists"}
+ABSENT: Json = {"key": "track", "operator": "DoesNotExist"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "taken"),
+    [
+        ({"app": "wine", "track": "beta"}, [IN, NOT_IN, EXISTS]),
+        ({"app": "wine", "track": "shadow"}, [EXISTS]),
+        ({"app": "wine"}, [NOT_IN, ABSENT]),
+        ({"track": "beta"}, []),
+        ({}, []),
+    ],
+)
+def test_pods_are_those_of_labels_and_expressions(labels: dict[str, str], taken: list[Json]) -> None:
+    """As the API server's selectors: NotIn takes a pod without the label."""
+    pod = {"metadata": {"labels": labels} if labels else {}}
+
+    for expression in (IN, NOT_IN, EXISTS, ABSENT):
+        selector = {"matchLabels": {"app": "wine"}, "matchExpressions": [expression]}
+        assert is_selected({"spec": {"selector": selector}}, pod) == (expression in taken)

@@ -45,7 +45,8 @@ EXIT_CODES = {
 class Outcome:
     """`fault` is the reason of a failure; `left` are the steps that could not be put back, each with the reason.
 
-    `failed` is the step that failed; None if the promotion was interrupted or met an unexpected error.
+    `failed` is the step that failed; None if the promotion was interrupted, met an unexpected error, or could not list
+    the models again.
     """
 
     result: Result
@@ -65,6 +66,7 @@ def apply(plan: Plan, registry_of: Callable[[Entry], Registry], promotion: Promo
     it is after SIGINT, SIGTERM or an unexpected error.
     """
     begun: list[tuple[Step, Undo]] = []
+    failed: Step | None = None
 
     def begin(step: Step) -> None:
         undo: Undo = []
@@ -75,17 +77,20 @@ def apply(plan: Plan, registry_of: Callable[[Entry], Registry], promotion: Promo
         try:
             ends = _started(pool, begin, plan.changes)
             for end in as_completed(ends):
+                failed = ends[end]
                 end.result()
+            failed = None  # the models are listed next, which is the work of no step
             ends = _started(pool, _read_back(plan, registry_of), plan.changes)
             for end in as_completed(ends):
+                failed = ends[end]
                 end.result()
         except LifecycleError as error:
             ignore_signals()
             pool.shutdown(cancel_futures=True)
             if isinstance(error, NotAuthorisedError) and not any(undo for _, undo in begun):
                 # A token that only reads is refused by the first write.
-                return Outcome(result=Result.REFUSED, failed=ends[end], fault=str(error))
-            return _put_back(begun, ends[end], str(error))
+                return Outcome(result=Result.REFUSED, failed=failed, fault=str(error))
+            return _put_back(begun, failed, str(error))
         except BaseException as error:  # noqa: BLE001  the outcome has it
             ignore_signals()
             pool.shutdown(cancel_futures=True)

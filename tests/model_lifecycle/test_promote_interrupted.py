@@ -208,6 +208,25 @@ def test_refusal_of_the_token_has_its_exit_code_only_if_nothing_was_changed(
     assert "not you" in refused.err
 
 
+def test_list_of_models_that_fails_after_the_moves_is_the_fault_of_none_of_them(served: Model, tmp_path: Path) -> None:
+    fresh = new_model(served.gate)
+    file = write_file(tmp_path / "file.json", (served, served.staged()), (fresh, fresh.staged()))
+    before = [one.state() for one in (served, fresh)]
+    moved = threading.Event()
+
+    def refuse_list(exchange: Exchange) -> bool:
+        if writes(exchange):
+            moved.set()
+        return "registered-models/search" in exchange.path and moved.is_set() and refuse(exchange)
+
+    with reverse_proxy(served.gate.uri, refuse_list) as proxy:
+        failed = run(environment(served.gate, uri=proxy.uri), "promote", file)
+
+    assert failed.code == 9
+    assert failed.err.startswith("MLflow answers 409 RESOURCE_CONFLICT: not today")
+    assert [one.state() for one in (served, fresh)] == before
+
+
 def test_model_that_another_client_moves_before_it_is_read_back_puts_all_of_them_back(
     served: Model, tmp_path: Path
 ) -> None:

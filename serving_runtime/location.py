@@ -14,10 +14,10 @@ def resolve_model_path(environ: Mapping[str, str]) -> Path:
     """Return the directory that holds `MLmodel`.
 
     MLFLOW_ARTIFACTS_PATH > the path built from MLFLOW_MODEL_OWNER and MLFLOW_RUN_ID. The directory may also hold the
-    model in exactly one subdirectory. Raises ContractError if the variables do not name a place,
-    ModelNotFoundError if there is no model.
+    model in exactly one subdirectory. It is absolute: a model's code may change the working directory. Raises
+    ContractError if the variables do not name a place, ModelNotFoundError if there is no model.
     """
-    return find_model(Path(model_path_from(environ)))
+    return find_model(Path(model_path_from(environ)).absolute())
 
 
 def find_model(directory: Path) -> Path:

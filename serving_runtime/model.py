@@ -11,7 +11,7 @@ from serving_runtime.example import example_problem, read_example
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform import Conformed, conformer
 from serving_runtime.input.conform_plan import Conform, ConformPlan, Matrix
-from serving_runtime.input.merging import merged
+from serving_runtime.input.merging import copied, merged
 from serving_runtime.input.request import Request, TypedFrame
 from serving_runtime.input.table import from_frame
 from serving_runtime.loaders.boosters import of_raw_model
@@ -27,6 +27,7 @@ from serving_runtime.pyfunc import (
     call,
     failed,
     load_pyfunc,
+    own_copy,
     stream,
     without_input_check,
 )
@@ -80,24 +81,27 @@ class Model:
         Raises ServingError; an exception that the model raised goes to the log.
         """
         model = self._unchecked if type(data) in PLANNED else self._pyfunc
-        return call(model, self._model_input(data, only_use=only_use), None if params is None else dict(params))
+        prediction = call(model, self._model_input(data, only_use=only_use), None if params is None else dict(params))
+        return self._kept(prediction)
 
     def predict_merged(self, inputs: Sequence[Any], params: Mapping[str, Any] | None) -> Any:
         """Predict for several inputs in one call. Raises the model's own exceptions; PredictionError for sys.exit."""
         data = merged(inputs)
         model = self._unchecked if type(data) in PLANNED else self._pyfunc
         try:
-            return model.predict(self._model_input(data), params=None if params is None else dict(params))
+            prediction = model.predict(
+                self._model_input(data, only_use=len(inputs) > 1), params=None if params is None else dict(params)
+            )
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
             raise failed(error) from error
+        return self._kept(prediction)
 
     def stream(self, data: Any, params: Mapping[str, Any] | None) -> Generator[Any]:
         """Return the parts of an answer, as the model makes them. Raises ServingError, at any of them."""
-        return stream(
-            cast("StreamingModel", self._pyfunc), self._model_input(data), None if params is None else dict(params)
-        )
+        given = self._model_input(data, only_use=True)
+        return stream(cast("StreamingModel", self._pyfunc), given, None if params is None else dict(params))
 
     def example(self) -> Conformed | None:
         """Return the input that was logged with the model, or None if there is none or it cannot be used."""
@@ -115,19 +119,23 @@ class Model:
     def _model_input(self, data: Any, *, only_use: bool = False) -> Any:
         """Return the form of the input that the model itself takes.
 
-        A model of MLflow may write into what it gets: a copy, if others read the data too or if it is part of a body.
+        A model may write into what it gets: a copy, if others read the data too or if it is part of a body.
         """
         match data:
             case Matrix():
                 # No rows at all are an error to LightGBM if they come as a frame.
                 if self._by_position and data.values.size:
-                    return data.rows
+                    return data.rows if only_use else data.rows.copy(order="K")
                 is_its_own = self._unchecked is self._pyfunc or (only_use and data.values.flags.owndata)
                 return data.frame if is_its_own else data.frame.copy()
             case Blocks():
                 return data.frame
             case _:
-                return data
+                return data if only_use else copied(data)
+
+    def _kept(self, prediction: Any) -> Any:
+        """Return the prediction as it may be kept: a library that takes arrays makes a new one in each call."""
+        return own_copy(prediction) if self.runs_own_code else prediction
 
     def _general(self, conform: Conform, request: Request) -> Conformed:
         """Conform a typed frame like other input if the model is called without MLflow, which would check it."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 
@@ -40,7 +41,10 @@ class CaptureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """The destination of recorded predictions: `path` is that of JSON lines, or the directory of Parquet files."""
+    """The destination of recorded predictions: `path` is that of JSON lines, or the directory of Parquet files.
+
+    `path` is absolute, or a URL.
+    """
 
     kind: CaptureKind
     path: str = ""
@@ -51,4 +55,5 @@ class Capture:
         kind, colon, path = text.partition(":")
         if bool(colon) != (kind in {CaptureKind.JSONL, CaptureKind.PARQUET}) or (colon and not path):
             raise ValueError(text)
-        return cls(kind=CaptureKind(kind), path=path)
+        is_local = path and "://" not in path
+        return cls(kind=CaptureKind(kind), path=str(Path(path).absolute()) if is_local else path)

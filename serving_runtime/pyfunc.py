@@ -104,6 +104,25 @@ def call(model: PyfuncModel, data: Any, params: dict[str, Any] | None) -> Any:
         raise _without_rows(data) or _explained(error) from error
 
 
+def own_copy(prediction: Any) -> Any:
+    """Return the prediction in memory that the model does not keep: it may fill the same array in its next call.
+
+    Such a call may begin before the answer is written.
+    """
+    match prediction:
+        case np.ndarray():
+            return np.copy(prediction, order="K", subok=True)
+        case pd.DataFrame() | pd.Series():
+            return prediction.copy()
+        case dict() if type(prediction) is dict:
+            return {name: own_copy(item) for name, item in prediction.items()}
+        case list() if type(prediction) is list:
+            are_arrays = bool(prediction) and isinstance(prediction[0], np.ndarray)
+            return [own_copy(item) for item in prediction] if are_arrays else list(prediction)
+        case _:
+            return prediction
+
+
 def stream(model: StreamingModel, data: Any, params: dict[str, Any] | None) -> Generator[Any]:
     """Return the parts of a prediction as they come; closing it ends the model's generator.
 

@@ -75,10 +75,13 @@ def name(text: str) -> str:
 
 
 def file(text: str) -> Path | None:
-    """Return a path, or None for "none". An empty text is refused: it comes from a variable that should be set."""
+    """Return an absolute path, or None for "none": a model's code may change the working directory.
+
+    An empty text is refused: it comes from a variable that should be set.
+    """
     if not text or not text.isprintable():
         raise ValueError("it must be none, or the path of a file")
-    return None if text == "none" else Path(text)
+    return None if text == "none" else Path(text).absolute()
 
 
 def port_or_off(text: str) -> int | None:

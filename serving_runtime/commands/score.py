@@ -72,7 +72,7 @@ def score_columns(model: Model, chunk: Chunk) -> "Predictions | list[Any] | None
 
 def _rows(model: Model, chunk: Chunk, first: int, end: int) -> list[Scored]:
     conformed = model.plan.conform(chunk.request(first, end))
-    value = model.predict_conformed(conformed.data, conformed.params)
+    value = model.predict_conformed(conformed.data, conformed.params, only_use=True)
     count = conformed.rows or 1 if chunk.whole else end - first
     return [Scored(prediction=item) for item in _by_row(value, count, single=end - first == 1)]
 

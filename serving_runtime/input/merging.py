@@ -1,4 +1,4 @@
-"""Merging of the inputs of several requests into the input of one call of the model."""
+"""Merging of the inputs of several requests into the input of one call of the model, and copies of an input."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -24,6 +24,19 @@ def merged(inputs: Sequence[Any]) -> Any:
     if isinstance(first, dict):
         return {name: np.concatenate([data[name] for data in inputs]) for name in first}
     return np.concatenate(inputs)
+
+
+def copied(data: Any) -> Any:
+    """Return the input in memory of its own. Lists and objects in the cells of a frame stay the same ones."""
+    match data:
+        case pd.DataFrame() | np.ndarray():
+            return data.copy()
+        case dict():
+            return {name: copied(item) for name, item in data.items()}
+        case list():
+            return [copied(item) for item in data]
+        case _:
+            return data
 
 
 def merge_key(data: Any, params: Mapping[str, Any] | None) -> Hashable:

@@ -105,6 +105,10 @@ class Recorder:
             self._thread = threading.Thread(target=self._run, args=(writer,), name="recorder", daemon=True)
             self._thread.start()
 
+    @property
+    def records(self) -> bool:
+        return self._thread is not None
+
     def wanted(self) -> bool:
         return self._thread is not None and (self._sample >= 1.0 or random.random() < self._sample)  # noqa: S311  a sample, no secret
 

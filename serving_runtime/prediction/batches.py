@@ -82,13 +82,14 @@ class BatchLimits:
     """At most `rows` are merged in a call; 0 merges none. `threads` calls run at a time, `queue` requests wait.
 
     `in_loop`: a call that is known to be cheap runs in the event loop, without a thread. A model whose own code may
-    wait for something must have a thread.
+    wait for something must have a thread. `reads_again`: the input of a request is read after its call, to record it.
     """
 
     rows: int
     threads: int
     queue: int
     in_loop: bool
+    reads_again: bool = False
 
 
 class Batches:
@@ -100,6 +101,7 @@ class Batches:
         self._queue = limits.queue
         self._most_rows = limits.rows
         self._in_loop = limits.in_loop
+        self._only_use = not limits.reads_again
         self._cost = cost
         self._observe = observe
         self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="prediction")
@@ -231,7 +233,8 @@ class Batches:
         for queued in batch:
             watch = Stopwatch(exact=self._cost.is_doubtful(queued.rows))
             try:
-                results.append(self._model.predict_conformed(queued.inputs.data, queued.inputs.params))
+                inputs = queued.inputs
+                results.append(self._model.predict_conformed(inputs.data, inputs.params, only_use=self._only_use))
             except ServingError as error:
                 results.append(error)
             except BaseException as error:  # noqa: BLE001  the edge of a thread: no other request would get its turn

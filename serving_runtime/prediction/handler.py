@@ -50,7 +50,13 @@ class PredictionHandler:
             cost.observe(timing.rows, timing.cost)
         rows = settings.batch.most_rows(allowed=warm_up.may_merge)
         # A numeric library only computes; the code of a model's author may wait for something, such as a request.
-        limits = BatchLimits(rows=rows, threads=settings.threads, queue=settings.max_queue, in_loop=model.of_numbers)
+        limits = BatchLimits(
+            rows=rows,
+            threads=settings.threads,
+            queue=settings.max_queue,
+            in_loop=model.of_numbers,
+            reads_again=context.recorder.records,
+        )
         self._batches = Batches(model, limits, cost, self._observe)
         write = partial(encode, wrapped=False, nan=served.nan, coerce=served.coerce)
         self._streams = OpenStreams(

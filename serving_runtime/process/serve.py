@@ -62,6 +62,7 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     if the model is not named, if the address is taken, or if the tokens cannot be read.
     """
     _configure_logs()
+    directory = _working_directory()
     for number in (signal.SIGTERM, signal.SIGINT):  # the first process of a container has no default action
         signal.signal(number, _end_start)
     path = resolve_model_path(environ)
@@ -91,9 +92,17 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
                 extra={"fields": {"reason": str(reason)}},
             )
             placeholder.stop()
-            start_again(environ)
+            start_again(environ, directory)
         listening = (sock.detach(), *([reserved.detach()] if reserved else []))
         supervise(settings, listening, placeholder, preloaded, metrics)
+
+
+def _working_directory() -> Path:
+    """Return the working directory; the root if it is removed, in which no relative path is found either."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/")
 
 
 def _configure_logs() -> None:

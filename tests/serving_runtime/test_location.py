@@ -31,6 +31,14 @@ def test_the_explicit_path_wins(tmp_path: Path) -> None:
     assert resolve_model_path(OWNER_AND_RUN | {"MLFLOW_ARTIFACTS_PATH": str(model)}) == model
 
 
+def test_relative_path_is_that_of_the_directory_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model's code may change the working directory while it loads."""
+    model = make_model(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+
+    assert resolve_model_path({"MLFLOW_ARTIFACTS_PATH": "model"}) == model
+
+
 def test_owner_and_run_make_the_path_of_the_contract() -> None:
     with pytest.raises(
         ModelNotFoundError,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -26,6 +27,30 @@ from serving_runtime.pyfunc import stream
 from testbed.runtime_core import answer
 
 JSON = "application/json"
+TENSOR: list[dict[str, Any]] = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1]}}]
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Model]:
+    """Load a model whose `predict` has the code that is given, with the inputs of a signature and an example."""
+
+    def load_written(code: str, *, inputs: Any, example: Any = None) -> Model:
+        (tmp_path / "code").mkdir()
+        (tmp_path / "code" / "written_model.py").write_text(
+            "import numpy as np, pandas as pd\n"
+            f"class Model:\n    def predict(self, data): {code}\ndef _load_pyfunc(path): return Model()\n"
+        )
+        document: dict[str, Any] = {"flavors": {"python_function": {"loader_module": "written_model", "code": "code"}}}
+        if inputs:
+            document["signature"] = {"inputs": json.dumps(inputs)}
+        if example:
+            (tmp_path / "example.json").write_text(json.dumps(example))
+            document["saved_input_example_info"] = {"serving_input_path": "example.json"}
+        (tmp_path / "MLmodel").write_text(yaml.safe_dump(document))
+        monkeypatch.delitem(sys.modules, "written_model", raising=False)
+        return load(tmp_path)
+
+    return load_written
 
 
 def chosen(model: Model, expression: str) -> bytes:
@@ -318,21 +343,68 @@ def test_an_example_that_the_type_hint_refuses_leaves_the_model_unwarmed(
     ids=["times are sorted", "texts are sorted", "one prediction is no list", "one object is no list"],
 )
 def test_model_whose_answer_to_one_row_is_another_among_rows_is_not_merged(
-    kind: str, value: str, prediction: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, value: str, prediction: str, written: Callable[..., Model]
 ) -> None:
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "written_model.py").write_text(
-        f"class Model:\n    def predict(self, data): return {prediction}\ndef _load_pyfunc(path): return Model()\n"
-    )
-    (tmp_path / "example.json").write_text(json.dumps({"dataframe_records": [{"x": value}]}))
-    document = {
-        "flavors": {"python_function": {"loader_module": "written_model", "code": "code"}},
-        "signature": {"inputs": json.dumps([{"type": kind, "name": "x", "required": True}])},
-        "saved_input_example_info": {"serving_input_path": "example.json"},
-    }
-    (tmp_path / "MLmodel").write_text(yaml.safe_dump(document))
-    monkeypatch.delitem(sys.modules, "written_model", raising=False)
+    inputs = [{"type": kind, "name": "x", "required": True}]
 
-    found = warm_up_for_merging(load(tmp_path))
+    found = warm_up_for_merging(
+        written(f"return {prediction}", inputs=inputs, example={"dataframe_records": [{"x": value}]})
+    )
 
     assert found.against_merging == "it predicts something else for a row among others"
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "self.out[:len(data)]",
+        "self.whole",
+        "pd.Series(self.whole, copy=False)",
+        "pd.DataFrame({'p': self.whole}, copy=False)",
+        "{'p': self.whole}",
+        "[self.whole]",
+    ],
+)
+def test_prediction_does_not_change_with_the_next_one(kept: str, written: Callable[..., Model]) -> None:
+    """A model may fill the same array in each call. The next call begins before the answer is written."""
+    fill = "self.out = self.__dict__.get('out', np.zeros(8)); self.whole = self.out[:len(data)]; self.whole[:] = data"
+    model = written(f"{fill}; return {kept}", inputs=TENSOR)
+    array = np.array([1.0, 2.0])
+
+    one = model.predict_conformed(array, None)
+    merged = model.predict_merged([array + 2, array + 2], None)
+    before = [encode(value, wrapped=False) for value in (one, merged)]
+    model.predict_conformed(array + 4, None)
+
+    assert [encode(value, wrapped=False) for value in (one, merged)] == before
+
+
+WRITES: dict[str, tuple[str, Any, Any]] = {
+    "into a tensor": ("data /= 2; return data.copy()", TENSOR, {"inputs": [2.0, 4.0]}),
+    "into a tensor with a name": (
+        "data['x'] /= 2; return data['x'].copy()",
+        [TENSOR[0] | {"name": "x"}],
+        {"inputs": {"x": [2.0, 4.0]}},
+    ),
+    "into a frame": ("return data.pop('a')", None, {"dataframe_records": [{"a": 1.0, "b": 2.0}]}),
+}
+
+
+@pytest.mark.parametrize("kind", WRITES)
+def test_model_may_write_into_its_input(kind: str, written: Callable[..., Model]) -> None:
+    """Others read the example again to warm up the model, and the input of a request to record it."""
+    code, inputs, example = WRITES[kind]
+    model = written(code, inputs=inputs, example=example)
+    found = model.example()
+    assert found is not None
+    before = encode(found.data, wrapped=False)
+
+    async def predict() -> None:
+        limits = BatchLimits(rows=0, threads=1, queue=100, in_loop=False, reads_again=True)
+        batches = Batches(model, limits, CallCost(), lambda _: None)
+        request = Inputs(data=found.data, params=None, rows=found.rows, write=lambda *_: Answer())
+        await batches.predict(request, asyncio.get_running_loop().time() + 60, None)
+
+    assert warm_up_for_merging(model).against_merging is None
+    asyncio.run(predict())
+    assert encode(found.data, wrapped=False) == before

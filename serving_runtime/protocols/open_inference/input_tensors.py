@@ -181,7 +181,8 @@ def _faults(entry: Mapping[str, Any], path: str) -> list[Fault]:
     name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
     faults = []
     if not isinstance(name, str) or not name:
-        faults.append(Fault.mismatch(f"{path}.name", got=_sent(entry, "name"), expected="a name"))
+        got = "an empty string" if name == "" else _sent(entry, "name")
+        faults.append(Fault.mismatch(f"{path}.name", got=got, expected="a name"))
     if not isinstance(datatype, str) or datatype not in DATATYPES:
         got = "an unknown datatype" if isinstance(datatype, str) else _sent(entry, "datatype")
         faults.append(Fault.mismatch(f"{path}.datatype", got=got, expected=f"one of {', '.join(DATATYPES)}"))

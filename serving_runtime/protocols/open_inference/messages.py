@@ -22,6 +22,7 @@ from serving_runtime.protocols.open_inference.datatypes import BYTES, FP16, NUMP
 from serving_runtime.protocols.open_inference.input_tensors import (
     ReadValues,
     TensorHead,
+    extension_faults,
     in_binary,
     input_tensors,
     raw_tensors,
@@ -100,7 +101,8 @@ def read_infer(message: Message, served: ServedModel) -> Inputs:
     if head.tensors and len(head.tensors) == len(raws):
         tensors = raw_tensors(head.tensors, raws)
     elif request.inputs:
-        tensors = input_tensors(_entries(request), _values(request.inputs, raws), signature)
+        entries = _entries(request)
+        tensors = input_tensors(entries, _values(request.inputs, entries, raws), signature)
     else:
         raise MalformedRequestError("inputs must have a tensor, at least one")
     conformed = served.conform(request_of(tensors, head.parameters, signature))
@@ -192,11 +194,17 @@ def _parameters(given: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     return {name: getattr(value, choice) for name, (value, choice) in values.items()}
 
 
-def _values(inputs: Sequence[Any], raws: Sequence[memoryview]) -> Sequence[ReadValues | Fault]:
-    """Return the function that reads the values of each tensor. Raises MalformedRequestError."""
+def _values(
+    inputs: Sequence[Any], entries: Sequence[Mapping[str, Any]], raws: Sequence[memoryview]
+) -> Sequence[ReadValues | Fault]:
+    """Return the function that reads the values of each tensor. Raises MalformedRequestError, InvalidInputError."""
     if not raws:
         return [partial(_in_contents, tensor.contents) for tensor in inputs]
     if len(raws) != len(inputs):
+        # A tensor in shared memory has no raw values, and that is not its fault.
+        for index, entry in enumerate(entries):
+            if faults := extension_faults(entry["parameters"] or {}, f"inputs[{index}]"):
+                raise InvalidInputError(faults)
         raise MalformedRequestError(
             f"raw_input_contents has {len(raws)} tensors, and inputs has {len(inputs)}; send all of them raw, or none"
         )

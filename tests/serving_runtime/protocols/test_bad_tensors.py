@@ -30,6 +30,7 @@ WRONG: dict[str, tuple[Any, str, str]] = {
     "a datatype in small letters": (one(datatype="int64"), "inputs[0].datatype", "an unknown datatype"),
     "no datatype": (one(datatype=None), "inputs[0].datatype", "nothing"),
     "no name": (one(name=None), "inputs[0].name", "nothing"),
+    "an empty name": (one(name=""), "inputs[0].name", "an empty string, where the model takes a name"),
     "a name that is none": (one(name=7), "inputs[0].name", "a number"),
     "no shape": (one(shape=None), "inputs[0].shape", "nothing"),
     "a negative length": (one(shape=[-1]), "inputs[0].shape", "whole numbers, 0 or more"),

@@ -205,6 +205,21 @@ def test_wrong_tensors_are_refused_as_over_http(raw: bool, ask: Ask) -> None:
         ),
         (
             {
+                "inputs": [
+                    {"name": "y", "datatype": "INT64", "shape": [1]},
+                    {
+                        "name": "x",
+                        "datatype": "INT64",
+                        "shape": [1],
+                        "parameters": {"shared_memory_region": {"string_param": "r"}},
+                    },
+                ],
+                "raw_input_contents": [bytes(8)],
+            },
+            "there is no shared memory here",
+        ),
+        (
+            {
                 "inputs": [{"name": "x", "datatype": "INT64", "shape": [1], "contents": {"int64_contents": [1]}}],
                 "outputs": [{"name": "output-0", "parameters": {"classification": {"int64_param": 2}}}],
             },

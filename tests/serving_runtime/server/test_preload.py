@@ -100,15 +100,17 @@ def test_process_in_which_the_models_code_has_begun_a_thread_is_not_forked(tmp_p
     sys.modules.pop("model_with_a_thread").POOL.shutdown()
 
 
-def test_second_start_has_the_same_arguments_and_says_that_each_worker_loads() -> None:
+def test_second_start_has_the_same_arguments_and_directory_and_says_that_each_worker_loads(tmp_path: Path) -> None:
     program = (
-        "import os, sys; from serving_runtime.process.fresh_start import *;"
-        "print(sys.argv[1:], each_worker_loads(os.environ)); each_worker_loads(os.environ) or start_again(os.environ)"
+        "import os, sys; from serving_runtime.process.fresh_start import *; from pathlib import Path;"
+        "print(sys.argv[1:], each_worker_loads(os.environ), os.getcwd()); here = Path.cwd(); os.chdir('/');"
+        "each_worker_loads(os.environ) or start_again(os.environ, here)"
     )
 
-    said = subprocess.run([sys.executable, "-c", program, "serve"], check=True, capture_output=True, text=True).stdout
+    command = [sys.executable, "-c", program, "serve"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
 
-    assert said.splitlines() == ["['serve'] False", "['serve'] True"]
+    assert said.splitlines() == [f"['serve'] False {tmp_path}", f"['serve'] True {tmp_path}"]
 
 
 def test_model_that_does_not_load_is_an_error_at_once(models: Path) -> None:

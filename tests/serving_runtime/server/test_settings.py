@@ -1,6 +1,7 @@
 """The settings of the server, from flags, variables and defaults."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +122,17 @@ def test_batch_of_a_model_that_may_not_be_merged_needs_the_setting(given: str, r
 
 def test_names_that_are_not_recorded_are_a_list() -> None:
     assert read({"capture_redact": "name, mail,"}).capture_redact == {"name", "mail"}
+
+
+def test_relative_paths_are_those_of_the_directory_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model's code may change the working directory while it loads."""
+    monkeypatch.chdir(tmp_path)
+    found = read({"token_file": "tokens", "capture": "parquet:table"})
+
+    assert (found.token_file, found.capture.path) == (tmp_path / "tokens", str(tmp_path / "table"))
+    assert read({"capture": "parquet:s3://bucket/key"}).capture.path == "s3://bucket/key"
 
 
 @pytest.mark.parametrize(

@@ -241,9 +241,11 @@ def test_inject_prints_nothing_if_one_object_is_denied(pod: dict[str, Any], tmp_
         pytest.param("kind: Pod\n  spec: x\n", "pod.yaml:2:7: mapping values are not allowed here", id="no YAML"),
         pytest.param("- 1\n", "pod.yaml:1: this is no Kubernetes object: it has no kind", id="no object"),
         pytest.param("", "pod.yaml holds no object", id="empty"),
-        pytest.param("kind: Service\n", "holds no pod, and nothing that makes pods", id="no pod"),
+        pytest.param("kind: Service\n", "holds no pod and no pod template; if a controller", id="no pod"),
         pytest.param(
-            "kind: List\nitems: [{kind: [Pod]}]\n", "holds no pod, and nothing that makes pods", id="a kind in a list"
+            "kind: List\nitems: [{kind: [Pod]}]\n",
+            "holds no pod and no pod template; if a controller",
+            id="a kind in a list",
         ),
         pytest.param("kind: !!python/object:os.system {}\n", "could not determine a constructor", id="a Python object"),
         pytest.param("kind: Pod\n? [a]\n: x\n", "pod.yaml:2:3: the key is no text", id="a list as key"),

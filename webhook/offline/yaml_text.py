@@ -43,7 +43,7 @@ class ManifestLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Return the next node. Its anchor may have the name of an earlier one, which it hides from here on."""
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if not isinstance(event, yaml.AliasEvent):
             self.anchors.pop(event.anchor, None)
         return super().compose_node(parent, index)

@@ -33,7 +33,18 @@ AMOUNTS: Final = {
 }
 TEXT: Final = {"type": "string"}
 SWITCH: Final = {"type": "boolean"}
-TEXTS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+LABEL_PART: Final = "[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+LABELS: Final = {
+    "type": "object",
+    "propertyNames": {"pattern": f"^({OBJECT_NAME}/)?{LABEL_PART}$"},
+    "additionalProperties": {"type": "string", "pattern": f"^({LABEL_PART})?$"},
+}
+ANNOTATIONS: Final = {
+    "type": "object",
+    "propertyNames": {"pattern": f"^({OBJECT_NAME.replace('a-z', 'A-Za-z')}/)?{LABEL_PART}$"},
+    "additionalProperties": TEXT,
+}
 OBJECT: Final = {"type": "object"}
 OBJECTS: Final = {"type": "array", "items": {"type": "object"}}
 RESOURCES: Final = {
@@ -41,7 +52,7 @@ RESOURCES: Final = {
     "additionalProperties": False,
     "properties": {"limits": AMOUNTS, "requests": AMOUNTS, "claims": OBJECTS},
 }
-NAMES: Final = {"type": "array", "items": {"type": "string", "minLength": 1}}
+NAMES: Final = {"type": "array", "items": NAME, "uniqueItems": True}
 NEEDED: Final = (NAMESPACE, NAME, SIZE)  # schemas of values that no object can do without
 COUNT: Final = {"type": ["integer", "null"], "minimum": 1}
 
@@ -83,7 +94,7 @@ def pod(resources: Json) -> dict[str, Value]:
     """Return the values of a Deployment's pods."""
     return {
         "resources": Value(meaning="Requests and limits of its container.", default=resources, schema=RESOURCES),
-        "nodeSelector": Value(meaning="Labels of the nodes that may run its pods.", default={}, schema=TEXTS),
+        "nodeSelector": Value(meaning="Labels of the nodes that may run its pods.", default={}, schema=LABELS),
         "tolerations": Value(meaning="Taints of nodes that its pods tolerate.", default=[], schema=OBJECTS),
         "affinity": Value(
             meaning="Affinity of its pods; it replaces that of `highAvailability`.", default={}, schema=OBJECT
@@ -93,8 +104,8 @@ def pod(resources: Json) -> dict[str, Value]:
             default="",
             schema=OPTIONAL_NAME,
         ),
-        "podLabels": Value(meaning="More labels of its pods.", default={}, schema=TEXTS),
-        "podAnnotations": Value(meaning="More annotations of its pods.", default={}, schema=TEXTS),
+        "podLabels": Value(meaning="More labels of its pods.", default={}, schema=LABELS),
+        "podAnnotations": Value(meaning="More annotations of its pods.", default={}, schema=ANNOTATIONS),
     }
 
 
@@ -156,7 +167,7 @@ def values(version: str, sources: Mapping[str, Source], resources: Mapping[str, 
             meaning="Storage class of that claim; by default that of the cluster.", default="", schema=OPTIONAL_NAME
         ),
         "mlflowPodLabels": Value(
-            meaning="Labels of MLflow's pods; by default app.kubernetes.io/name: mlflow.", default={}, schema=TEXTS
+            meaning="Labels of MLflow's pods; by default app.kubernetes.io/name: mlflow.", default={}, schema=LABELS
         ),
         **pod(resources["gate"]),
     }
@@ -211,7 +222,7 @@ def values(version: str, sources: Mapping[str, Source], resources: Mapping[str, 
         "commonLabels": Value(
             meaning="More labels of each object.",
             default={},
-            schema=TEXTS,
+            schema=LABELS,
         ),
         **{
             name: Value(meaning=found["enabled"].meaning, values=found)

@@ -215,6 +215,12 @@ def test_key_without_a_value_is_an_empty_one() -> None:
         ({"gate": {"priorityClassName": "High Priority"}}, "/gate/priorityClassName"),
         ({"images": {"gate": {"repository": "model-api-gate:1.0"}}}, "/images/gate/repository"),
         ({"images": {"registry": "https://registry.example.com"}}, "/images/registry"),
+        ({"commonLabels": {"team": "data science"}}, "/commonLabels/team"),
+        ({"webhook": {"podLabels": {"team/": "x"}}}, "'team/' does not match pattern"),
+        ({"gate": {"nodeSelector": {"zone": "x" * 64}}}, "/gate/nodeSelector/zone"),
+        ({"webhook": {"podAnnotations": {"a b": "x"}}}, "'a b' does not match pattern"),
+        ({"images": {"pullSecrets": ["My_Secret"]}}, "/images/pullSecrets/0"),
+        ({"sharedVolume": {"projects": ["wine", "wine"]}}, "at '/sharedVolume/projects': items at 0 and 1 are equal"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -241,9 +241,11 @@ def test_inject_prints_nothing_if_one_object_is_denied(pod: dict[str, Any], tmp_
         pytest.param("kind: Pod\n  spec: x\n", "pod.yaml:2:7: mapping values are not allowed here", id="no YAML"),
         pytest.param("- 1\n", "pod.yaml:1: this is no Kubernetes object: it has no kind", id="no object"),
         pytest.param("", "pod.yaml holds no object", id="empty"),
-        pytest.param("kind: Service\n", "holds no pod, and nothing that makes pods", id="no pod"),
+        pytest.param("kind: Service\n", "holds no pod and no pod template; if a controller", id="no pod"),
         pytest.param(
-            "kind: List\nitems: [{kind: [Pod]}]\n", "holds no pod, and nothing that makes pods", id="a kind in a list"
+            "kind: List\nitems: [{kind: [Pod]}]\n",
+            "holds no pod and no pod template; if a controller",
+            id="a kind in a list",
         ),
         pytest.param("kind: !!python/object:os.system {}\n", "could not determine a constructor", id="a Python object"),
         pytest.param("kind: Pod\n? [a]\n: x\n", "pod.yaml:2:3: the key is no text", id="a list as key"),
@@ -255,6 +257,13 @@ def test_inject_prints_nothing_if_one_object_is_denied(pod: dict[str, Any], tmp_
         pytest.param(ALIASES_OF_ALIASES, "its aliases repeat too much", id="aliases of aliases"),
         pytest.param('kind: Pod\nx: "\\UFFFFFFFF"\n', "too large", id="no character"),
         pytest.param('{"kind": "Pod", "kind": "Job"}\n', "the key kind comes twice", id="a key twice in JSON"),
+        pytest.param('{"kind": "Pod", "metadata": {"name": "\\ud800"}}\n', "\\ud800 is half", id="half a character"),
+        pytest.param('kind: Pod\nx: {"\\ud83d": 1}\n', "\\ud83d is half", id="half a character as key"),
+        pytest.param(
+            "kind: Pod\nx: &x {a: 1}\ny: {a: 2, <<: *x}\n",
+            "pod.yaml:3:5: the key a comes again from <<; put << first",
+            id="a key that kubectl takes from behind it",
+        ),
     ],
 )
 def test_unreadable_file_is_named_with_its_fault(text: str, sentence: str, tmp_path: Path) -> None:
@@ -347,6 +356,20 @@ def test_plain_word_is_the_value_that_kubectl_reads(word: str, value: object) ->
     found = yaml.load(word, Loader=ManifestLoader)  # noqa: S506  a safe one
 
     assert (found, type(found)) == (value, type(value))
+
+
+# Read by kubectl 1.37's own decoder.
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        pytest.param("a:\tx\t# comment\nb:\t[1,\t2]\t\n", {"a": "x", "b": [1, 2]}, id="tabs behind a value"),
+        pytest.param('a: {\n\t"b": 1\n}\n', {"a": {"b": 1}}, id="tabs in brackets"),
+        pytest.param("a: &x 1\nb: *x\nc: &x 2\nd: *x\n", {"a": 1, "b": 1, "c": 2, "d": 2}, id="an anchor anew"),
+        pytest.param("a: &x {b: 1}\nc: {d: 2, <<: *x, b: 3}\n", {"a": {"b": 1}, "c": {"b": 3, "d": 2}}, id="merged"),
+    ],
+)
+def test_layout_is_read_as_kubectl_reads_it(text: str, value: object) -> None:
+    assert yaml.load(text, Loader=ManifestLoader) == value  # noqa: S506  a safe one
 
 
 def test_key_is_the_text_that_kubectl_makes_of_it() -> None:

@@ -43,7 +43,10 @@ def explain(  # noqa: PLR0913, PLR0917  click hands over each option
         contents, settings = [content for filename in filenames for content in read_file(filename)], None
     workloads = [found for content in contents for found in workloads_of(content, namespace=namespace)]
     if not workloads:
-        raise DocumentError(f"{workload or ', '.join(filenames)} holds no pod, and nothing that makes pods")
+        raise DocumentError(
+            f"{workload or ', '.join(filenames)} holds no pod and no pod template; if a controller makes pods of it,"
+            " explain one of them"
+        )
     labels = namespace_labels(contents)
     if settings is None or settings_file:
         settings = read_settings(settings_file)

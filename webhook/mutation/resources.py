@@ -33,7 +33,7 @@ class QosClass(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Requests and limits of cpu and memory. An amount of 0 counts as absent, as in Kubernetes."""
+    """Requests and limits of cpu and memory. A container's amount of 0 counts as absent, as in Kubernetes."""
 
     requests: Amounts
     limits: Amounts
@@ -41,12 +41,24 @@ class Bounds:
     @classmethod
     def of(cls, resources: Json) -> "Bounds":
         """Return the bounds in `resources`. A limit without a request is both, as in the API server."""
+        limits, requests = (_amounts(mapping(resources, kind)) for kind in ("limits", "requests"))
+        return cls(
+            requests={name: amount for name, amount in {**limits, **requests}.items() if amount.amount},
+            limits={name: amount for name, amount in limits.items() if amount.amount},
+        )
+
+    @classmethod
+    def of_pod(cls, resources: Json) -> "Bounds":
+        """Return the bounds in the `resources` of a whole pod, of which an amount of 0 leaves nothing."""
         limits = _amounts(mapping(resources, "limits"))
         return cls(requests={**limits, **_amounts(mapping(resources, "requests"))}, limits=limits)
 
     @property
     def guaranteed(self) -> bool:
-        return all(name in self.limits and self.limits[name].amount == self.requests[name].amount for name in RESOURCES)
+        return all(
+            name in self.limits and name in self.requests and self.limits[name].amount == self.requests[name].amount
+            for name in RESOURCES
+        )
 
 
 NO_BOUNDS: Final = Bounds(requests={}, limits={})  # of most containers other than the model's
@@ -92,7 +104,7 @@ def _within(most: Bounds, wanted: Amounts, settings: Settings) -> Bounds:
 
 def _beside_sidecars(pod: Pod, resources: Json, index: int) -> Bounds:
     """Return the pod's own bounds; its requests without those of the native sidecars that start before `index`."""
-    most = Bounds.of(resources)
+    most = Bounds.of_pod(resources)
     sidecars = [
         _bounds_of(container).requests
         for container in pod.init_containers[:index]
@@ -135,11 +147,7 @@ def _bounds_of(container: Container) -> Bounds:
 
 
 def _amounts(quantities: Json) -> Amounts:
-    return {
-        name: quantity
-        for name in RESOURCES
-        if (value := quantities.get(name)) is not None and (quantity := quantity_of(name, value)).amount
-    }
+    return {name: quantity_of(name, value) for name in RESOURCES if (value := quantities.get(name)) is not None}
 
 
 def quantity_of(name: str, value: object) -> Quantity:

@@ -16,6 +16,7 @@ from webhook.offline.yaml_text import ManifestLoader
 
 STANDARD_INPUT: Final = "-"
 NOT_SPACE: Final = re.compile(r"\S")
+HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 # Values for each character of a file: below 1 without aliases, which repeat values and can make billions of ten lines.
 MOST_VALUES: Final = 10
 DEEPEST: Final = 100  # levels; a pod has about 12, a CustomResourceDefinition some 50, and a reader's stack a thousand
@@ -116,7 +117,9 @@ def _as_json(value: Any, left: Iterator[str], depth: int = 1) -> Any:
     if depth > DEEPEST:
         raise ValueError(f"nested deeper than {DEEPEST} levels")
     if isinstance(value, dict):
-        return {key: _as_json(inner, left, depth + 1) for key, inner in value.items()}
+        return {_as_json(key, left, depth): _as_json(inner, left, depth + 1) for key, inner in value.items()}
+    if isinstance(value, str) and (half := HALF_CHARACTER.search(value)):
+        raise ValueError(f"\\u{ord(half[0]):x} is half of a character; write both halves, or the character itself")
     return [_as_json(inner, left, depth + 1) for inner in value] if isinstance(value, list) else value
 
 

@@ -6,7 +6,7 @@ kubectl reads YAML 1.1, but not as PyYAML does: dates and times of day (22:22) s
 
 import math
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, Final
 
 import yaml
@@ -34,16 +34,43 @@ class ManifestLoader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: Any = {}  # noqa: RUF012  yaml's own way to say what a plain word is
 
+    def scan_to_next_token(self) -> None:
+        """Skip white space between two tokens, tabs too if no indentation can begin there."""
+        super().scan_to_next_token()
+        while self.peek() == "\t" and (self.flow_level or not self.allow_simple_key):
+            self.forward()
+            super().scan_to_next_token()
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node. Its anchor may have the name of an earlier one, which it hides from here on."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(event.anchor, None)
+        return super().compose_node(parent, index)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Return the mapping with texts as keys: as values of Python, the keys `true` and `1` would be one."""
-        seen = set()
+        seen: dict[str, yaml.Node] = {}
+        merges, before_merge = 0, dict(seen)
         for key, _ in node.value:
             if (text := self._key(key).value) in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {text} comes twice", key.start_mark)
-            seen.add(text)
-        self.flatten_mapping(node)
+            if key.tag == MERGE:
+                merges, before_merge = 1, dict(seen)
+            seen[text] = key
+        own = len(node.value) - merges
+        self.flatten_mapping(node)  # puts the merged keys first
         node.value = [(self._key(key), value) for key, value in node.value]
+        self._check_merged({key.value for key, _ in node.value[: len(node.value) - own]}, before_merge)
         return super().construct_mapping(node, deep)
+
+    def _check_merged(self, merged: Collection[str], before: Mapping[str, yaml.Node]) -> None:
+        """Raise ConstructorError for a key before a `<<` that has it too: kubectl takes that one, kustomize the key."""
+        for text, key in before.items():
+            if text in merged:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {text} comes again from <<; put << first", key.start_mark
+                )
 
     def _key(self, node: yaml.Node) -> yaml.ScalarNode:
         """Return the key as a text, the one that kubectl makes of a number or a boolean."""

@@ -28,6 +28,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from model_contract.exit_codes import ExitCode
 from model_contract.names import OBJECT_STORE_CREDENTIALS
 from model_contract.store_addresses import StoreAddress
+from model_contract.temporary_status import is_temporary
 from model_delivery.answer import paced
 from model_delivery.deadline import Deadline
 from model_delivery.errors import (
@@ -60,7 +61,6 @@ KINDS: Final = {
     "Timeout": "the object store sent nothing in time",
 }
 UNSATISFIABLE: Final = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 TEMPORARY_CODES: Final = {"ExpiredToken", "RequestTimeout", "SlowDown"}
 FILES_GONE: Final = "check that the files were not deleted"
 NO_BUCKET: Final = "check the bucket in the version's source, and the endpoint and the user of the credentials"
@@ -284,7 +284,7 @@ def _error(what: str, error: Exception, gone: str) -> DeliveryError:
         return NotAuthorisedError(f"{what}: {said}; check that the credentials may list and read this place")
     if number == HTTPStatus.NOT_FOUND:
         return NotFoundError(f"{what}: {said}; {gone}")
-    if number >= HTTPStatus.INTERNAL_SERVER_ERROR or number in TEMPORARY or (code and code[1] in TEMPORARY_CODES):
+    if is_temporary(number) or (code and code[1] in TEMPORARY_CODES):
         return TransientError(f"{what}: {said}")
     if number:
         return InvalidInputError(f"{what}: {said}")

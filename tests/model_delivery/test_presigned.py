@@ -250,6 +250,7 @@ DOWN: dict[str, tuple[Rule, str]] = {
     "it refuses every URL": (answer(403, b"<Error><Code>AccessDenied</Code></Error>"), "answers 403 AccessDenied"),
     "it has no such file": (answer(404, b"<Error><Code>NoSuchKey</Code></Error>"), "answers 404 NoSuchKey"),
     "it is not available": (answer(503), "answers 503"),
+    "it has no such operation": (answer(501, b"<Error><Code>NotImplemented</Code></Error>"), "501 NotImplemented"),
     "it redirects": (answer(307, headers={"Location": "http://127.0.0.1:9/"}), "answers 307"),
     "it is silent": (stall(0), "sent nothing in time"),
     "a page comes": (answer(200, b"<html>", {"Content-Type": "text/html"}), "an HTML page came instead of the file"),

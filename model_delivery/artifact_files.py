@@ -164,7 +164,7 @@ class ArtifactFiles:
                     tls=self._hosts.tls if origin.scheme == "https" else None,
                     name="the object store",
                     setting=PRESIGNED_HOSTS,
-                    stores_coded=True,  # MLflow writes Content-Encoding: gzip for a file like model.pkl.gz into S3
+                    is_store=True,  # MLflow writes Content-Encoding: gzip for a file like model.pkl.gz into S3
                 )
             return self._clients[origin]
 

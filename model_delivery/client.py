@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import ssl
 import time
@@ -28,6 +29,7 @@ Parsed = TypeVar("Parsed")
 
 CONNECT_TIMEOUT: Final = 10.0
 USABLE: Final = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
+PAGE_NAME: Final = re.compile(r"(?i)\.(?:[sx]?html?|xht)$")  # a file that is a page itself, such as a report
 LONGEST_JSON: Final = 8 << 20  # a run with 1,000 parameters of 6,000 characters; parsed, at most 25 times as much
 LONGEST_ERROR_BODY: Final = 1 << 16  # of an unsuccessful answer
 
@@ -56,18 +58,18 @@ class Client:
         tls: ssl.SSLContext | None,
         name: str = "MLflow",
         setting: str = TRACKING_URI,
-        stores_coded: bool = False,
+        is_store: bool = False,
     ) -> None:
         """`tls` is None for http; `name` and `setting` are those of the server, for messages.
 
-        `stores_coded`: a file may be stored with a content coding, and is sent as it is stored.
+        `is_store`: a file is sent with the content coding and the media type that it was stored with.
         """
         self._uri = uri
         self._credential = credential
         self._proxy = proxy
         self._deadline = deadline
         self._tls = tls
-        self._stores_coded = stores_coded
+        self._is_store = is_store
         self._peer = Peer(
             name=name,
             uri=str(uri),
@@ -110,13 +112,14 @@ class Client:
         with self._answer(Request(what=what, target=target, headers=headers)) as answer:
             if answer.status not in USABLE:
                 raise (refusal or self._error)(what, answer)
-            if "Content-Disposition" not in answer.headers and is_html_page(answer.headers, b""):
+            is_page = self._is_store and PAGE_NAME.search(target.partition("?")[0])
+            if not is_page and "Content-Disposition" not in answer.headers and is_html_page(answer.headers, b""):
                 raise InvalidInputError(
                     f"{what}: an HTML page came instead of the file, as a login or a captive portal sends it; "
                     f"check that {self._peer.name} itself is at {self._uri}"
                 )
             coding = answer.headers.get("Content-Encoding", "identity").lower()
-            if coding not in {"", "identity"} and not self._stores_coded:
+            if coding not in {"", "identity"} and not self._is_store:
                 raise InvalidInputError(
                     f"{what}: the answer is compressed, which was not requested; check the proxies before"
                     f" {self._peer.name}"

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 WHOLE_REQUEST: Final = timedelta(days=30)  # the limits are on silence and rate, not on the time of a large file
-PAGE: Final = 1000  # entries of one request
+PAGE: Final = 100  # entries that obstore makes objects of at a time; the store lists 1,000 at a request
 PIECE: Final = 1 << 17  # bytes that are worth one write
 LARGE: Final = 1 << 20  # bytes of the smallest file that takes one of the STREAMS
 STREAMS: Final = 4  # as rclone has; each takes 1 MiB of memory: obstore and its HTTP client read 400 KiB at a time

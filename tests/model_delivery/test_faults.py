@@ -264,8 +264,12 @@ def test_a_file_without_a_listed_size_is_checked_by_its_own_length(tmp_path: Pat
     assert files_below(Delivery(directory=tmp_path, uri="").model(mlflow_any.ref("plain"))) == mlflow_any.files("plain")
 
 
-def test_files_without_listed_sizes_do_not_pass_the_limit(tmp_path: Path, mlflow_any: Registered) -> None:
-    ended, _ = fetch_through(tmp_path, mlflow_any, [listing(unsized)], "--max-bytes=50k")
+@pytest.mark.parametrize("together", [False, True], ids=["one of them", "all of them together"])
+def test_files_without_listed_sizes_do_not_pass_the_limit(
+    tmp_path: Path, mlflow_any: Registered, together: bool
+) -> None:
+    limit = sum(map(len, mlflow_any.files("plain").values())) - 1 if together else 50_000
+    ended, _ = fetch_through(tmp_path, mlflow_any, [listing(unsized)], f"--max-bytes={limit}")
 
     assert ended.code == ExitCode.NO_SPACE, ended.output
     assert list(Delivery(directory=tmp_path, uri="").store.iterdir()) == []

@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,11 @@ from model_contract.model_ref import ModelRef
 from model_contract.secret import Secret
 from model_contract.tokens import Purpose
 from model_contract.tracking_credentials import bearer
+from model_delivery.client import Client
+from model_delivery.deadline import Deadline, Limits
+from model_delivery.errors import InvalidInputError
 from model_delivery.presigned_hosts import PresignedHosts
+from model_delivery.tracking_uri import parse_tracking_uri
 from model_lifecycle.digests import digest_of
 from model_lifecycle.errors import InvalidError
 from model_lifecycle.registry import Registry
@@ -148,6 +152,18 @@ def test_a_file_that_mlflow_has_stored_with_a_content_coding_comes_from_the_stor
     assert STEP_DOWN not in ended.output
     assert not through_mlflow(mlflow)
     assert arrived(tmp_path, on_s3.models.ref("big"))
+
+
+@pytest.mark.parametrize(("file", "refused"), [("reports/Report.HTML", False), (WEIGHTS, True), ("html", True)])
+def test_a_page_of_a_store_is_a_file_only_if_the_file_is_a_page(file: str, refused: bool) -> None:
+    """MLflow writes Content-Type: text/html for a file such as report.html."""
+    page = answer(200, b"<html>", {"Content-Type": "text/html"})
+    with reverse_proxy("http://127.0.0.1:9", page) as store:
+        origin = parse_tracking_uri(store.uri)
+        client = Client(origin, credential=None, proxy=None, deadline=Deadline(Limits()), tls=None, is_store=True)
+        expected = pytest.raises(InvalidInputError, match="an HTML page came") if refused else nullcontext()
+        with closing(client), expected, client.get("a file", f"/bucket/{file}?{SIGNED}=x.html", {}) as found:
+            assert found.body(100) == b"<html>"
 
 
 @pytest.mark.parametrize("hosts", ["", "other.example", "https://{authority}", "*.{authority}"])

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from model_contract.exit_codes import ExitCode
 from model_contract.names import PRESIGNED_HOSTS
 from model_contract.network_causes import CERTIFICATE_NEEDED, Cause, Peer, proxy_refusal
+from model_contract.temporary_status import is_temporary
 
 SHOWN_MESSAGE: Final = 200  # characters of MLflow's message; nothing else of a body is shown: it may hold anything
 SHOWN_HEADER: Final = 60
@@ -31,7 +32,6 @@ PRESIGNED_ONLY: Final = (
     f" object store in {PRESIGNED_HOSTS}"
 )
 MISSING: Final = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
-TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class Headers(Protocol):
@@ -155,14 +155,10 @@ def _of_mlflow(answer: Answer, peer: Peer, *, credential: str | None, hint: str)
         return Cause(
             sentence=f"{said}: too many requests at the moment", exit_code=ExitCode.UNAVAILABLE, temporary=True
         )
-    if _is_temporary(answer.status):
+    if is_temporary(answer.status):
         where = "" if reason or answer.status != HTTPStatus.INTERNAL_SERVER_ERROR else "; MLflow's log says why"
         return Cause(sentence=f"{said}{where}", exit_code=ExitCode.UNAVAILABLE, temporary=True)
     return Cause(sentence=said, exit_code=ExitCode.INVALID_INPUT)
-
-
-def _is_temporary(status: int) -> bool:
-    return status in TEMPORARY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
 
 
 def _denial(answer: Answer, credential: str | None, hint: str) -> str:
@@ -190,7 +186,7 @@ def _of_intermediary(answer: Answer, peer: Peer, sender: str) -> Cause:
             return Cause(sentence=f"{said}; check that MLflow itself is at {peer.uri}", exit_code=ExitCode.NOT_FOUND)
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return Cause(sentence=f"{said}: the request is larger than it takes", exit_code=ExitCode.INVALID_INPUT)
-        case status if _is_temporary(status):
+        case status if is_temporary(status):
             return Cause(sentence=f"{said}: it does not reach MLflow", exit_code=ExitCode.UNAVAILABLE, temporary=True)
         case _:
             return Cause(

@@ -15,6 +15,7 @@ from typing import Final
 from model_contract.exit_codes import ExitCode
 from model_contract.names import CA_FILE, CLIENT_CERT_PATH
 from model_contract.protocol_probe import speaks_http, speaks_tls
+from model_contract.temporary_status import is_temporary
 
 DEEPEST: Final = 12  # errors, each the cause of the one before
 NO_ROUTE: Final = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
@@ -120,7 +121,7 @@ def proxy_refusal(status: int, peer: Peer) -> Cause:
             sentence=f"{proxy} answers {status}: it does not connect to {peer.host}; {allowed}",
             exit_code=ExitCode.NOT_AUTHORISED,
         )
-    if status >= http.client.INTERNAL_SERVER_ERROR or status == http.client.TOO_MANY_REQUESTS:
+    if is_temporary(status):
         return Cause(
             sentence=(
                 f"{proxy} answers {status}: it cannot reach {peer.host}:{peer.port}; if that is an address inside the"

@@ -10,6 +10,7 @@ from typing import Final
 from model_contract.names import PRESIGNED_HOSTS
 from model_contract.retry_after import retry_after
 from model_contract.store_addresses import is_store_address
+from model_contract.temporary_status import is_temporary
 from model_delivery.answer import Answer, FileAnswer
 from model_delivery.client import LONGEST_ERROR_BODY, Client
 from model_delivery.deadline import Deadline
@@ -34,7 +35,6 @@ DIRECT: Final = 8 << 20  # bytes of the smallest file that is worth a request fo
 CODE: Final = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
 # S3 answers 403 for a URL that has expired, and 400 if the credentials that signed it have.
 REFUSED: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class RefusedUrlError(NotAuthorisedError):
@@ -164,7 +164,7 @@ class ArtifactFiles:
                     tls=self._hosts.tls if origin.scheme == "https" else None,
                     name="the object store",
                     setting=PRESIGNED_HOSTS,
-                    stores_coded=True,  # MLflow writes Content-Encoding: gzip for a file like model.pkl.gz into S3
+                    is_store=True,  # MLflow writes Content-Encoding: gzip for a file like model.pkl.gz into S3
                 )
             return self._clients[origin]
 
@@ -187,6 +187,6 @@ def _refusal(what: str, answer: Answer) -> DeliveryError:
         return RefusedUrlError(said)
     if answer.status == HTTPStatus.NOT_FOUND:
         return NotFoundError(said)
-    if answer.status in TEMPORARY or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if is_temporary(answer.status):
         return TransientError(said, retry_after=retry_after(answer.headers.get("Retry-After")))
     return InvalidInputError(said)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import ssl
 import time
@@ -19,7 +20,7 @@ from model_contract.tracking_credentials import Credential
 from model_delivery.answer import Answer
 from model_delivery.bounded_socket import BoundedSocket, BoundedTlsSocket, connected
 from model_delivery.deadline import Deadline
-from model_delivery.errors import DeliveryError, InvalidInputError
+from model_delivery.errors import DeliveryError, InvalidInputError, TransientError
 from model_delivery.http_errors import answer_error, network_errors
 from model_delivery.proxy import Proxy
 from model_delivery.tracking_uri import TrackingUri
@@ -27,7 +28,9 @@ from model_delivery.tracking_uri import TrackingUri
 Parsed = TypeVar("Parsed")
 
 CONNECT_TIMEOUT: Final = 10.0
+INTERIM: Final = range(102, 200)
 USABLE: Final = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
+PAGE_NAME: Final = re.compile(r"(?i)\.(?:[sx]?html?|xht)$")  # a file that is a page itself, such as a report
 LONGEST_JSON: Final = 8 << 20  # a run with 1,000 parameters of 6,000 characters; parsed, at most 25 times as much
 LONGEST_ERROR_BODY: Final = 1 << 16  # of an unsuccessful answer
 
@@ -56,18 +59,18 @@ class Client:
         tls: ssl.SSLContext | None,
         name: str = "MLflow",
         setting: str = TRACKING_URI,
-        stores_coded: bool = False,
+        is_store: bool = False,
     ) -> None:
         """`tls` is None for http; `name` and `setting` are those of the server, for messages.
 
-        `stores_coded`: a file may be stored with a content coding, and is sent as it is stored.
+        `is_store`: a file is sent with the content coding and the media type that it was stored with.
         """
         self._uri = uri
         self._credential = credential
         self._proxy = proxy
         self._deadline = deadline
         self._tls = tls
-        self._stores_coded = stores_coded
+        self._is_store = is_store
         self._peer = Peer(
             name=name,
             uri=str(uri),
@@ -110,13 +113,14 @@ class Client:
         with self._answer(Request(what=what, target=target, headers=headers)) as answer:
             if answer.status not in USABLE:
                 raise (refusal or self._error)(what, answer)
-            if "Content-Disposition" not in answer.headers and is_html_page(answer.headers, b""):
+            is_page = self._is_store and PAGE_NAME.search(target.partition("?")[0])
+            if not is_page and "Content-Disposition" not in answer.headers and is_html_page(answer.headers, b""):
                 raise InvalidInputError(
                     f"{what}: an HTML page came instead of the file, as a login or a captive portal sends it; "
                     f"check that {self._peer.name} itself is at {self._uri}"
                 )
             coding = answer.headers.get("Content-Encoding", "identity").lower()
-            if coding not in {"", "identity"} and not self._stores_coded:
+            if coding not in {"", "identity"} and not self._is_store:
                 raise InvalidInputError(
                     f"{what}: the answer is compressed, which was not requested; check the proxies before"
                     f" {self._peer.name}"
@@ -151,9 +155,7 @@ class Client:
         with suppress(ValueError, RecursionError):
             if isinstance(document := json.loads(content), dict):
                 return document
-        raise InvalidInputError(
-            f"{request.what}: {not_json_message(answer.headers, content[:LONGEST_ERROR_BODY], self._peer)}"
-        )
+        raise self._not_json(request.what, answer, content[:LONGEST_ERROR_BODY])
 
     def _parsed_once(self, request: Request, parse: Callable[[Iterable[bytes]], Parsed]) -> Parsed:
         with self._answer(request) as answer:
@@ -162,9 +164,12 @@ class Client:
             try:
                 return parse(answer.chunks())
             except ValueError as error:
-                raise InvalidInputError(
-                    f"{request.what}: {not_json_message(answer.headers, b'', self._peer)}"
-                ) from error
+                raise self._not_json(request.what, answer, b"") from error
+
+    def _not_json(self, what: str, answer: Answer, beginning: bytes) -> DeliveryError:
+        if not (answer.delimited or is_html_page(answer.headers, beginning)):
+            return TransientError(f"{what}: the connection was cut in the answer, which has no length")
+        return InvalidInputError(f"{what}: {not_json_message(answer.headers, beginning, self._peer)}")
 
     def _error(self, what: str, answer: Answer) -> DeliveryError:
         content = answer.beginning(LONGEST_ERROR_BODY)
@@ -264,8 +269,21 @@ def _early_answer(connection: http.client.HTTPConnection, refused: OSError) -> h
     raise refused
 
 
+class _Response(http.client.HTTPResponse):
+    """The final answer: an interim one may come first, such as 103, and http.client skips 100 only (RFC 9110, 15.2)."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]  # a private method
+            if found[1] not in INTERIM:
+                return found
+            http.client.parse_headers(self.fp)
+
+
 class _Connection(http.client.HTTPConnection):
     """A connection whose reads are bounded, also those of a proxy's answer to CONNECT."""
+
+    response_class = _Response
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

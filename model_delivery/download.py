@@ -1,7 +1,7 @@
 """Download the files of a listed model into a partial directory, or continue what an earlier run began."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
@@ -12,8 +12,8 @@ from model_delivery.artifact_files import ArtifactFiles
 from model_delivery.client import Client
 from model_delivery.deadline import Deadline, Limits
 from model_delivery.display import progress_shown
-from model_delivery.errors import NoSpaceError, PreconditionError
-from model_delivery.listed_model import ListedModel, check_space
+from model_delivery.errors import InvalidInputError, NoSpaceError, PreconditionError
+from model_delivery.listed_model import ListedModel, check_space, check_total
 from model_delivery.log import log
 from model_delivery.manifest import Manifest
 from model_delivery.mlflow_api import MlflowApi, Version
@@ -86,22 +86,37 @@ def download(
     deadline.expected = listed.known_bytes
     transfer = Transfer(
         files=artifacts,
-        listed=listed,
+        source=listed.source,
+        listed=listed.files,
         partial=partial,
         progress=_begin(partial, listed),
         deadline=deadline,
-        max_bytes=bounds.max_bytes,
+        most_unlisted=None if bounds.max_bytes is None else bounds.max_bytes - listed.known_bytes,
         parallel=bounds.parallel,
     )
     try:
         for directory in listed.directories:
             (partial.model / directory).mkdir(parents=True, exist_ok=True)
         with progress_shown(deadline.snapshot):
-            return transfer.run()
+            files = transfer.run()
+        check_total(files, bounds.max_bytes)
+        check_each_has_a_file(partial, files)
     except (OSError, NoSpaceError) as error:
         if isinstance(error, NoSpaceError) or isinstance(store_error(error), NoSpaceError):
             partial.clear()
         raise
+    return files
+
+
+def check_each_has_a_file(partial: PartialModel, files: Sequence[FileEntry]) -> None:
+    """Raise InvalidInputError if the store has taken two names for one, as SMB does if they differ in case only."""
+    found = sum(len(names) for _, _, names in os.walk(partial.model))
+    if found < len(files):
+        partial.clear()
+        raise InvalidInputError(
+            f"the store holds {found} of the model's {len(files)} files: it takes names for one that differ in case, or"
+            " in the form of a letter; give the model a volume of another kind, or rename its files"
+        )
 
 
 def check_digest(manifest: Manifest, version: Version, previous: Manifest | None) -> None:

@@ -76,7 +76,6 @@ def _download(request: FetchRequest, upstream: Upstream, partial: PartialModel, 
         if request.destination.exists():
             log("the model in the store is incomplete, and is replaced", place=request.destination)
         files = download(listed, artifacts, partial, deadline, request.bounds)
-        listed = replace(listed, files=())  # those of many files take memory beside the manifest
     manifest = Manifest(
         models=(request.model,),
         source=listed.source,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from model_contract.digest import FileEntry
 from model_contract.layout import MLMODEL
 from model_contract.model_ref import shown
 from model_delivery.artifact_paths import checked_length, checked_path
@@ -40,10 +41,13 @@ class EmptyDirectory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedModel:
-    """The files and the empty directories of one model. All paths are below `source`, its artifact path."""
+    """The files and the empty directories of one model. All paths are below `source`, its artifact path.
+
+    A download takes each file out of `files` when its turn comes: those of many files take memory beside the manifest.
+    """
 
     source: str
-    files: tuple[ListedFile, ...]
+    files: list[ListedFile]
     directories: tuple[str, ...] = ()
 
     @property
@@ -57,13 +61,12 @@ def find_model(source: str, found: Iterable[ListedFile | EmptyDirectory]) -> Lis
     Raises NotFoundError if there is no model, or more than one.
     """
     entries = tuple(found)
-    files = tuple(entry for entry in entries if isinstance(entry, ListedFile))
+    files = [entry for entry in entries if isinstance(entry, ListedFile)]
     if not files:
         raise NotFoundError(f"there are no artifacts at {source}; check that the model was logged, and was not deleted")
     root = _root(source, files)
-    inside = tuple(
-        replace(file, path=file.path[len(root) :]) if root else file for file in files if file.path.startswith(root)
-    )
+    if root:
+        files = [replace(file, path=file.path[len(root) :]) for file in files if file.path.startswith(root)]
     empty = tuple(
         sorted(
             entry.path[len(root) :]
@@ -71,23 +74,19 @@ def find_model(source: str, found: Iterable[ListedFile | EmptyDirectory]) -> Lis
             if isinstance(entry, EmptyDirectory) and entry.path.startswith(root)
         )
     )
-    return ListedModel(source=f"{source}/{root}".rstrip("/"), files=inside, directories=empty)
+    return ListedModel(source=f"{source}/{root}".rstrip("/"), files=files, directories=empty)
+
+
+def check_total(files: Iterable[FileEntry], max_bytes: int | None) -> None:
+    """Raise NoSpaceError if the files that came, of which some are listed without a size, are larger than allowed."""
+    if max_bytes is not None and (total := sum(file.size for file in files)) > max_bytes:
+        raise _too_large(total, max_bytes)
 
 
 def check_space(listed: ListedModel, max_bytes: int | None) -> None:
     """Raise NoSpaceError if the files are larger than allowed, as far as their sizes are known."""
     if max_bytes is not None and listed.known_bytes > max_bytes:
-        raise NoSpaceError(
-            f"the model has {listed.known_bytes} bytes, more than the {max_bytes} of --max-bytes; raise the volume's"
-            " size limit"
-        )
-
-
-def byte_limit(listed: ListedModel, file: ListedFile, max_bytes: int | None) -> int | None:
-    """Return the most bytes of `file` that may come: its listed size, or what the others leave of `max_bytes`."""
-    if file.size is not None or max_bytes is None:
-        return file.size
-    return max_bytes - listed.known_bytes
+        raise _too_large(listed.known_bytes, max_bytes)
 
 
 def check_tree(source: str, *, entries: int, depth: int, named: int) -> None:
@@ -125,7 +124,13 @@ def flat_tree(source: str, listed: Iterable[ListedFile]) -> Iterator[ListedFile]
     yield from files.values()
 
 
-def _root(source: str, files: tuple[ListedFile, ...]) -> str:
+def _too_large(size: int, max_bytes: int) -> NoSpaceError:
+    return NoSpaceError(
+        f"the model has {size} bytes, more than the {max_bytes} of --max-bytes; raise the volume's size limit"
+    )
+
+
+def _root(source: str, files: Iterable[ListedFile]) -> str:
     """Return "" if MLmodel lies in `source`, or `<name>/` if it lies in exactly one directory of it."""
     split = (file.path.rpartition("/") for file in files)
     found = [directory for directory, _, name in split if name == MLMODEL]

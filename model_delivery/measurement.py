@@ -152,7 +152,7 @@ def _transfer(
 ) -> None:
     with mlflow_artifacts(upstream, deadline) as (api, artifacts):
         listed = _listed(api, artifacts, request)
-        files = tuple(file for file in listed.files if (file.size or 0) >= smallest)
+        files = [file for file in listed.files if (file.size or 0) >= smallest]
         if not files:
             raise PreconditionError(
                 f"the model has no file of {smallest} bytes or more, and smaller ones go another way"
@@ -166,11 +166,12 @@ def _transfer(
         deadline.begin()
         Transfer(
             files=artifacts,
-            listed=wanted,
+            source=wanted.source,
+            listed=wanted.files,
             partial=partial,
             progress=Progress.start(partial.progress, fingerprint(wanted)),
             deadline=deadline,
-            max_bytes=None,
+            most_unlisted=None,
             parallel=request.parallel,
         ).run()
         if smallest and artifacts.way != PRESIGNED:

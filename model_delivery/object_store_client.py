@@ -1,9 +1,9 @@
-"""A bucket of an object store, listed and read by obstore: the only module that imports it.
+"""A bucket of an object store, listed and read by obstore; no module but this and `object_store_errors` imports it.
 
-obstore retries nothing here: the limits, tries and checks are those of every other way. Its error texts hold URLs, and
-those may hold a signature: only a status, a code and a kind of error are taken from them.
+obstore retries nothing here: the limits, tries and checks are those of every other way.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,30 +15,16 @@ from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import obstore
-from obstore.exceptions import (
-    BaseError,
-    InvalidPathError,
-    PermissionDeniedError,
-    PreconditionError,
-    UnauthenticatedError,
-    UnknownConfigurationKeyError,
-)
+from obstore.exceptions import BaseError, UnknownConfigurationKeyError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from model_contract.exit_codes import ExitCode
 from model_contract.names import OBJECT_STORE_CREDENTIALS
 from model_contract.store_addresses import StoreAddress
 from model_delivery.answer import paced
 from model_delivery.deadline import Deadline
-from model_delivery.errors import (
-    ChangedError,
-    DeliveryError,
-    InvalidInputError,
-    NotAuthorisedError,
-    NotFoundError,
-    TransientError,
-)
+from model_delivery.errors import ChangedError, InvalidInputError, TransientError
 from model_delivery.listed_model import ListedFile, flat_tree
+from model_delivery.object_store_errors import NO_BUCKET, is_odd_range, store_errors
 from model_delivery.object_store_settings import ObjectStoreSettings
 
 if TYPE_CHECKING:
@@ -46,33 +32,14 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 WHOLE_REQUEST: Final = timedelta(days=30)  # the limits are on silence and rate, not on the time of a large file
-PAGE: Final = 1000  # entries of one request
+PAGE: Final = 100  # entries that obstore makes objects of at a time; the store lists 1,000 at a request
 PIECE: Final = 1 << 17  # bytes that are worth one write
 LARGE: Final = 1 << 20  # bytes of the smallest file that takes one of the STREAMS
 STREAMS: Final = 4  # as rclone has; each takes 1 MiB of memory: obstore and its HTTP client read 400 KiB at a time
 RANGE: Final = re.compile(r"bytes=([0-9]+)-([0-9]*)")
 ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
-STATUS: Final = re.compile(r"\bstatus(?: code)?: ([1-5][0-9]{2})\b")
-CODE: Final = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
-KIND: Final = re.compile(r"\bkind: (Connect|Timeout|Request|Decode|Interrupted)\b")
-KINDS: Final = {
-    "Connect": "no connection to the object store came about; check its endpoint, and the network policies of the pod",
-    "Timeout": "the object store sent nothing in time",
-}
 UNSATISFIABLE: Final = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-TEMPORARY: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-TEMPORARY_CODES: Final = {"ExpiredToken", "RequestTimeout", "SlowDown"}
-FILES_GONE: Final = "check that the files were not deleted"
-NO_BUCKET: Final = "check the bucket in the version's source, and the endpoint and the user of the credentials"
 STORES: Final[Mapping[str, Any]] = {"s3": S3Store, "gs": GCSStore, "abfss": AzureStore, "wasbs": AzureStore}
-ODD_RANGE: Final = ("Received non-partial response", "Content-Range", "Requested ")
-NUMBERS: Final[Mapping[type[Exception], int]] = {
-    FileNotFoundError: HTTPStatus.NOT_FOUND,
-    PermissionDeniedError: HTTPStatus.FORBIDDEN,
-    UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
-}
-# Requests for a token: a file is asked for by GET, and not at the address of a machine's own identity.
-IDENTITY: Final = re.compile(r"Error performing (?:PUT|POST|GET https?://(?:169\.254\.|metadata\.google))")
 
 
 def connected(place: StoreAddress, settings: ObjectStoreSettings, deadline: Deadline) -> "Bucket":
@@ -90,6 +57,8 @@ def connected(place: StoreAddress, settings: ObjectStoreSettings, deadline: Dead
     }
     if endpoint and not ENDPOINT.fullmatch(endpoint):
         raise InvalidInputError(f"the endpoint for {place.scheme}: is no address of http or https, without a user")
+    for name in settings.empty(place.scheme):
+        os.environ.pop(name, None)  # obstore would sign with an empty session token, or for an empty region
     try:
         store = STORES[place.scheme](
             place.bucket, config=config, client_options=options, retry_config={"max_retries": 0}
@@ -146,11 +115,11 @@ class Bucket:
     def _get(self, what: str, path: str, options: "GetOptions") -> "GetResult | None":
         """Return obstore's result; None if the store answered a range with something else."""
         self._deadline.remaining()
-        with _errors(what):
+        with store_errors(what):
             try:
                 return obstore.get(self._store, path, options=options)
             except BaseError as error:
-                if "range" not in options or not _is_odd_range(str(error)):
+                if "range" not in options or not is_odd_range(str(error)):
                     raise
                 return None
 
@@ -162,7 +131,7 @@ class Bucket:
         pages = obstore.list(self._store, path or None, chunk_size=PAGE)
         while True:
             self._deadline.remaining()
-            with _errors(f"listing of {f'{self._name}/{path}'!r}", gone=NO_BUCKET):
+            with store_errors(f"listing of {f'{self._name}/{path}'!r}", gone=NO_BUCKET):
                 page = next(pages, None)
             if page is None:
                 return
@@ -225,19 +194,13 @@ class StoreAnswer:
         pieces = result.stream(min_chunk_size=least)
         while True:
             self._deadline.remaining()
-            with _errors(self._what):
+            with store_errors(self._what):
                 piece = next(pieces, None)
             if piece is None:
                 return
             with memoryview(piece) as view:
                 del piece  # the end of the view frees it, before the next one comes
                 yield view
-
-
-def _is_odd_range(text: str) -> bool:
-    """Return True for the error of obstore if a store answers with something else than the range."""
-    status = STATUS.search(text)
-    return any(part in text for part in ODD_RANGE) or bool(status and int(status[1]) == UNSATISFIABLE)
 
 
 def _options(file: ListedFile, headers: Mapping[str, str]) -> "GetOptions":
@@ -254,44 +217,3 @@ def _options(file: ListedFile, headers: Mapping[str, str]) -> "GetOptions":
 def _bare(tag: str | None) -> str:
     """Return a tag without its quotes, which Azure leaves out in listings."""
     return (tag or "").strip('"')
-
-
-@contextmanager
-def _errors(what: str, *, gone: str = FILES_GONE) -> Iterator[None]:
-    """Raise a DeliveryError for an error of obstore in the block, without its text. `gone` is the advice for a 404."""
-    try:
-        yield
-    except (BaseError, FileNotFoundError, ValueError, OSError) as error:
-        raise _error(what, error, gone) from None
-    except BaseException as error:
-        if type(error).__module__ != "pyo3_runtime":
-            raise
-        raise DeliveryError(
-            f"{what}: obstore failed; report it with the versions of obstore and of the store"
-        ) from None
-
-
-def _error(what: str, error: Exception, gone: str) -> DeliveryError:
-    text = str(error)
-    status, code, kind = STATUS.search(text), CODE.search(text), KIND.search(text)
-    if isinstance(error, PreconditionError):
-        return ChangedError(f"{what}: it was changed after it was listed; fetch the model again")
-    if isinstance(error, InvalidPathError):
-        return InvalidInputError(f"{what}: the object store lists a name that is refused as a file name")
-    number = NUMBERS.get(type(error), int(status[1]) if status else 0)
-    said = f"the object store answers {number}" + (f" {code[1]}" if code else "")
-    if number in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return NotAuthorisedError(f"{what}: {said}; check that the credentials may list and read this place")
-    if number == HTTPStatus.NOT_FOUND:
-        return NotFoundError(f"{what}: {said}; {gone}")
-    if number >= HTTPStatus.INTERNAL_SERVER_ERROR or number in TEMPORARY or (code and code[1] in TEMPORARY_CODES):
-        return TransientError(f"{what}: {said}")
-    if number:
-        return InvalidInputError(f"{what}: {said}")
-    if IDENTITY.search(text):
-        return TransientError(
-            f"{what}: there are no credentials for the object store: {OBJECT_STORE_CREDENTIALS} is not set, and the pod"
-            " has no identity that the store's provider knows",
-            exit_code=ExitCode.NOT_AUTHORISED,
-        )
-    return TransientError(f"{what}: {KINDS.get(kind[1] if kind else '', 'the connection to the object store broke')}")

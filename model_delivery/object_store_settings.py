@@ -68,6 +68,10 @@ class ObjectStoreSettings:
         """Return the mounted variables of the store of this scheme, which win over those of the process."""
         return {name: value.reveal() for name, value in self.credentials.items() if name.startswith(PREFIXES[scheme])}
 
+    def empty(self, scheme: str) -> list[str]:
+        """Return the store's variables of the process that have no value: Amazon's own client takes none of them."""
+        return [name for name, value in self.environ.items() if name.startswith(PREFIXES[scheme]) and not value]
+
     def endpoint(self, scheme: str) -> str | None:
         """Return the address of the store's server that the admin has named."""
         wanted = [name for name in ENDPOINTS if name.startswith(PREFIXES[scheme])]
@@ -76,7 +80,9 @@ class ObjectStoreSettings:
 
 
 def _read(directory: Path) -> dict[str, Secret]:
-    """Return the content of each file, by its name. The kubelet keeps names with two points beside those of a Secret.
+    """Return the content of each file that has one, by its name.
+
+    The kubelet keeps names with two points beside those of a Secret.
 
     Raises InvalidInputError.
     """
@@ -91,7 +97,8 @@ def _read(directory: Path) -> dict[str, Secret]:
                     " store's client, such as AWS_ACCESS_KEY_ID"
                 )
             with path.open("rb") as content:
-                found[path.name] = Secret(content.read(LARGEST_FILE).decode("utf-8").strip())
+                if value := content.read(LARGEST_FILE).decode("utf-8").strip():
+                    found[path.name] = Secret(value)
     except UnicodeDecodeError:
         raise InvalidInputError(f"{OBJECT_STORE_CREDENTIALS}: a file of the directory is not UTF-8") from None
     except OSError as error:

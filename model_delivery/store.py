@@ -24,7 +24,16 @@ from model_delivery.manifest import Manifest
 LEFTOVER_SECONDS: Final = 24 * 3600
 NO_LOCKS: Final = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-NOT_USABLE: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
+NOT_USABLE: Final = {
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+MOUNT_WITHIN: Final = {errno.EBUSY, errno.EXDEV}  # of a rename
 TAKEN: Final = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 NO_DIRECTORY_SYNC: Final = {errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP, errno.EACCES}
 MOVES: Final = 5  # tries of a rename: two runs without locks can get in each other's way, but not again and again
@@ -108,7 +117,8 @@ def remove(path: Path) -> None:
 
 def store_error(error: OSError) -> DeliveryError:
     """Return the error of the run for an error of the file system."""
-    where = f" ({error.filename})" if error.filename else ""
+    path = error.filename2 or error.filename  # the second is the target of a rename
+    where = f" ({path})" if path else ""
     if error.errno in NO_SPACE:
         return NoSpaceError(
             f"the store has no space left for the model: {error.strerror}{where}; raise the volume's size"
@@ -117,6 +127,11 @@ def store_error(error: OSError) -> DeliveryError:
         return InvalidInputError(
             f"the store cannot be used: {error.strerror}{where}; check that the volume is mounted, and writable for"
             " this user"
+        )
+    if error.errno in MOUNT_WITHIN:
+        return InvalidInputError(
+            f"the store cannot be used: {error.strerror}{where}; a directory within the store is a mount of its own,"
+            " into which no model can be moved: mount the volume at the store"
         )
     return DeliveryError(f"the store failed: {error.strerror or error}{where}")
 

@@ -28,12 +28,12 @@ from model_delivery.errors import (
     WrongSizeError,
 )
 from model_delivery.file_checks import regular_size
-from model_delivery.listed_model import ListedFile, ListedModel, byte_limit
+from model_delivery.listed_model import ListedFile
 from model_delivery.log import log
 from model_delivery.progress import Progress
 from model_delivery.ranges import RECORDED, SMALLEST, Range, RangedFile, strong
 from model_delivery.store import PartialModel
-from model_delivery.task_queue import TaskQueue
+from model_delivery.task_queue import Task, TaskQueue
 
 RESERVED: Final = 1 << 20  # bytes of the smallest file whose blocks are reserved
 WRITTEN_BACK: Final = 16 << 20  # bytes of a file between two writes to the disk during its transfer
@@ -42,14 +42,18 @@ FIRST_BYTE: Final = Range(begin=0, end=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """The transfer of the listed files of one model."""
+    """The transfer of the `listed` files below `source`, which are taken out of their list.
+
+    `most_unlisted` bytes may come of files without a listed size; None if there is no limit.
+    """
 
     files: ArtifactFiles
-    listed: ListedModel
+    source: str
+    listed: list[ListedFile]
     partial: PartialModel
     progress: Progress
     deadline: Deadline
-    max_bytes: int | None
+    most_unlisted: int | None
     parallel: int
     _tasks: TaskQueue = field(default_factory=lambda: TaskQueue([]), init=False)
     _writeback: Writeback = field(default_factory=Writeback, init=False)
@@ -58,14 +62,19 @@ class Transfer:
 
     def run(self) -> tuple[FileEntry, ...]:
         """Return every file, sorted by path. The first final error ends the other transfers, and is raised."""
-        largest_first = sorted(self.listed.files, key=lambda file: -(file.size or 0))
-        for directory in {file.path.rpartition("/")[0] for file in largest_first}:
+        for directory in {file.path.rpartition("/")[0] for file in self.listed}:
             (self.partial.model / directory).mkdir(parents=True, exist_ok=True)
-        self._tasks.add(partial(self._fetch, file) for file in largest_first)
+        self._tasks.add(self._largest_first())
         self._tasks.run(threads=self.parallel, stop=self._stop)
         self._writeback.finish()
         self._entries.sort()
         return tuple(self._entries)
+
+    def _largest_first(self) -> Iterator[Task]:
+        self.listed.sort(key=lambda file: file.size or 0, reverse=True)
+        self.listed.reverse()
+        while self.listed:
+            yield partial(self._fetch, self.listed.pop())
 
     def _stop(self) -> None:
         self.deadline.stop()
@@ -192,7 +201,7 @@ class Transfer:
         self._tasks.add([partial(self._fetch, file)])
 
     def _answer(self, file: ListedFile, headers: dict[str, str]) -> AbstractContextManager[FileAnswer]:
-        return self.files.open(f"{self.listed.source}/{file.path}", file, headers)
+        return self.files.open(f"{self.source}/{file.path}", file, headers)
 
     @contextmanager
     def _checked_failure(self, file: ListedFile) -> Iterator[None]:
@@ -224,7 +233,7 @@ class Transfer:
         while size < offset and (chunk := output.read(min(CHUNK, offset - size))):
             digest.update(chunk)
             size += len(chunk)
-        limit = byte_limit(self.listed, file, self.max_bytes)
+        limit = self.most_unlisted if file.size is None else file.size
         for chunk in answer.chunks():
             size += len(chunk)
             self.deadline.count(len(chunk))
@@ -238,7 +247,7 @@ class Transfer:
         return FileEntry(path=file.path, size=size, sha256=digest.hexdigest())
 
     def _still_listed(self, file: ListedFile) -> bool:
-        directory, _, name = f"{self.listed.source}/{file.path}".rpartition("/")
+        directory, _, name = f"{self.source}/{file.path}".rpartition("/")
         return any(listed.path == name for listed in self.files.list(directory).files)
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import httpx2
 
 from model_contract.names import GITHUB_TOKEN_REQUEST, GITHUB_TOKEN_URL
+from model_contract.temporary_status import is_temporary
 from model_contract.tracking_credentials import Credential, RenewedCredential, bearer, token_of
 from model_lifecycle.errors import InvalidError, NotAuthorisedError, UnavailableError
 from model_lifecycle.http_client import new_client
@@ -70,14 +71,14 @@ class GitHubTokens:
                 if attempt == TRIES:
                     raise UnavailableError(f"GitHub gives the job no token: {type(error).__name__}") from None
             else:
-                if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR or attempt == TRIES:
+                if not is_temporary(answer.status_code) or attempt == TRIES:
                     return _credential_of(answer)
             time.sleep(attempt)
         raise AssertionError("the last try returns or raises")
 
 
 def _credential_of(answer: httpx2.Response) -> Credential:
-    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if is_temporary(answer.status_code):
         raise UnavailableError(f"GitHub gives the job no token: it answers {answer.status_code}")
     if answer.status_code != HTTPStatus.OK:
         raise NotAuthorisedError(f"GitHub gives the job no token: it answers {answer.status_code}")

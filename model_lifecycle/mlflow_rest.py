@@ -18,6 +18,7 @@ from model_contract.answer_causes import Answer, answer_cause, not_json_message
 from model_contract.names import TRACKING_TOKEN, TRACKING_URI
 from model_contract.network_causes import Cause
 from model_contract.retry_after import retry_after
+from model_contract.temporary_status import is_temporary, leaves_open
 from model_lifecycle.errors import InvalidError, LifecycleError, NoRouteError, UnclearError
 from model_lifecycle.http_client import cause_of_failure, error_of, new_client, peer_of
 from model_lifecycle.presigned_files import file_of_store, presigned_path
@@ -28,7 +29,6 @@ CONNECT_TIMEOUT: Final = 10.0  # seconds
 CONNECTIONS: Final = 16
 LONGEST_WAIT: Final = 10.0  # seconds between two tries
 LONGEST_ANSWER: Final = 64 << 20  # bytes: a listing of 100,000 files, six times over
-TRANSIENT: Final = {408, 425, 429, 500, 502, 503, 504}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class MlflowRest:
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             cause = cause_of_failure(error, self._peer)
             raise (UnclearError(cause.sentence) if cause.temporary else error_of(cause)) from error
-        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if leaves_open(answer.status_code):
             raise UnclearError(self._cause(answer).sentence)
         return self._checked(answer)
 
@@ -154,7 +154,7 @@ class MlflowRest:
             asked: float | None = None
             try:
                 answer = self._request(method, path, **content)
-                if last or answer.status_code not in TRANSIENT or not self._cause(answer).temporary:
+                if last or not is_temporary(answer.status_code) or not self._cause(answer).temporary:
                     return answer
                 asked = retry_after(answer.headers.get("Retry-After"))
             except (httpx2.TransportError, httpx2.DecodingError) as error:

@@ -48,6 +48,20 @@ def cut(after: int) -> Rule:
     return rule
 
 
+def cut_head(exchange: Exchange) -> bool:
+    """End the connection after the first line of the head."""
+    exchange.send_response(200)
+    exchange.flush_headers()
+    exchange.hang_up()
+    return True
+
+
+def early_hint(exchange: Exchange) -> bool:
+    """Send an interim answer before the server's."""
+    exchange.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
+    return False
+
+
 def end_early(after: int) -> Rule:
     """End a body in chunks properly, after so many bytes."""
 
@@ -140,11 +154,11 @@ def drip_head(pause: float) -> Rule:
     return rule
 
 
-def continue_forever(pause: float) -> Rule:
+def continue_forever(pause: float, status: bytes = b"100 Continue") -> Rule:
     """Send interim answers and never a final one."""
 
     def rule(exchange: Exchange) -> bool:
-        _forever(exchange, b"HTTP/1.1 100 Continue\r\n\r\n", pause)
+        _forever(exchange, b"HTTP/1.1 %b\r\n\r\n" % status, pause)
         return True
 
     return rule

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 import httpx2
 
 from model_contract.network_causes import cause_of
+from model_contract.temporary_status import is_temporary, leaves_open
 from model_lifecycle.domino.access import HOST, DominoAccess, Header
 from model_lifecycle.errors import (
     InvalidError,
@@ -29,7 +30,6 @@ TIMEOUT: Final = 60.0  # seconds; Domino takes a while to answer a publication
 CONNECT_TIMEOUT: Final = 10.0
 TRIES: Final = 4
 LONGEST_MESSAGE: Final = 300  # characters of what Domino says
-TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class DominoRest:
@@ -56,7 +56,7 @@ class DominoRest:
             except UnavailableError:
                 _pause(attempt)
                 continue
-            if answer.status_code not in TRANSIENT:
+            if not is_temporary(answer.status_code):
                 return self._checked(answer)
             _pause(attempt)
         return self._checked(self._send("GET", path, params=query))
@@ -72,7 +72,7 @@ class DominoRest:
     def change(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
         """Send a change once. Raises UnclearError if no answer tells whether it was made."""
         answer = self._send(method, path, json=None if document is None else dict(document))
-        if answer.status_code in TRANSIENT - {HTTPStatus.TOO_MANY_REQUESTS}:
+        if leaves_open(answer.status_code):
             raise UnclearError(self._said(answer))
         return self._checked(answer)
 
@@ -123,7 +123,7 @@ class DominoRest:
                 return NotFoundError(said)
             case HTTPStatus.CONFLICT:
                 return PreconditionError(said)
-            case code if code in TRANSIENT:
+            case code if is_temporary(code):
                 return UnavailableError(said)
             case _:
                 return InvalidError(said)

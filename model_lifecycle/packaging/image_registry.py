@@ -23,6 +23,7 @@ from model_contract.image_reference import ImageReference
 from model_contract.names import CA_DIRECTORY, CA_FILE
 from model_contract.protocol_probe import speaks_http
 from model_contract.retry_after import retry_after
+from model_contract.temporary_status import is_temporary
 from model_lifecycle.errors import (
     InvalidError,
     LifecycleError,
@@ -207,7 +208,7 @@ class ImageRegistry:
             )
         except requests.exceptions.RequestException as error:
             raise self._failure(error, self._scheme) from error
-        if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS or answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if is_temporary(answer.status_code):
             raise UnavailableError(
                 f"the registry {self._reference.registry} answers {answer.status_code}",
                 retry_after=retry_after(answer.headers.get("Retry-After")),

@@ -310,6 +310,11 @@ CAUSES: dict[str, tuple[Failing, ExitCode, str]] = {
         ExitCode.UNAVAILABLE,
         "answers 502: it cannot reach 127.0.0.1",
     ),
+    "a proxy that makes no tunnels": (
+        refusing_tunnels(501),
+        ExitCode.INVALID_INPUT,
+        "answers 501 to CONNECT; check that it is an HTTP proxy",
+    ),
     "a proxy's 407": (
         answering(407, PAGE, Via="1.1 squid"),
         ExitCode.NOT_AUTHORISED,

@@ -14,8 +14,10 @@ from testbed.faults import (
     answer,
     continue_forever,
     cut,
+    cut_head,
     drip_body,
     drip_head,
+    early_hint,
     end_early,
     first,
     listing,
@@ -66,6 +68,10 @@ RECOVERED: dict[str, Callable[[], list[Rule]]] = {
         only(DATA, once(answer(206, b"x", {"Content-Range": "bytes 7-7/102400"}))),
     ],
     "a body without a length, of a listed size": lambda: [only(DATA, without_length)],
+    "the connection is cut in a head": lambda: [
+        only(part, once(cut_head)) for part in ("model-versions/get?", "artifacts?", DATA)
+    ],
+    "interim answers come first": lambda: [early_hint],
 }
 
 
@@ -264,8 +270,12 @@ def test_a_file_without_a_listed_size_is_checked_by_its_own_length(tmp_path: Pat
     assert files_below(Delivery(directory=tmp_path, uri="").model(mlflow_any.ref("plain"))) == mlflow_any.files("plain")
 
 
-def test_files_without_listed_sizes_do_not_pass_the_limit(tmp_path: Path, mlflow_any: Registered) -> None:
-    ended, _ = fetch_through(tmp_path, mlflow_any, [listing(unsized)], "--max-bytes=50k")
+@pytest.mark.parametrize("together", [False, True], ids=["one of them", "all of them together"])
+def test_files_without_listed_sizes_do_not_pass_the_limit(
+    tmp_path: Path, mlflow_any: Registered, together: bool
+) -> None:
+    limit = sum(map(len, mlflow_any.files("plain").values())) - 1 if together else 50_000
+    ended, _ = fetch_through(tmp_path, mlflow_any, [listing(unsized)], f"--max-bytes={limit}")
 
     assert ended.code == ExitCode.NO_SPACE, ended.output
     assert list(Delivery(directory=tmp_path, uri="").store.iterdir()) == []
@@ -309,8 +319,10 @@ def test_a_head_that_drips_line_by_line_is_given_up(tmp_path: Path, mlflow_3: Re
     assert "the server sent nothing in time" in ended.reason
 
 
-def test_interim_answers_without_an_end_are_given_up(tmp_path: Path, mlflow_3: Registered) -> None:
-    ended, _ = fetch_through(tmp_path, mlflow_3, [only("model-versions/get?", continue_forever(0.02))], "--stall=0.3")
+@pytest.mark.parametrize("status", [b"100 Continue", b"102 Processing"])
+def test_interim_answers_without_an_end_are_given_up(tmp_path: Path, mlflow_3: Registered, status: bytes) -> None:
+    forever = only("model-versions/get?", continue_forever(0.02, status))
+    ended, _ = fetch_through(tmp_path, mlflow_3, [forever], "--stall=0.3")
 
     assert ended.code == ExitCode.UNAVAILABLE
 

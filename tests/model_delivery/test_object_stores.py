@@ -212,6 +212,17 @@ def test_mounted_credentials_win_over_those_of_the_environment(tmp_path: Path, o
     assert arrived(tmp_path, on_s3.versions["big"])
 
 
+def test_a_variable_without_a_value_is_none(tmp_path: Path, on_s3: OnS3) -> None:
+    """An optional key of a Secret is often empty; obstore would sign the request with it."""
+    place = mounted(tmp_path, {"AWS_SESSION_TOKEN": "\n"})
+    found = on_s3.environment(tmp_path, MODEL_API_OBJECT_STORE_CREDENTIALS=place)
+    empty = dict.fromkeys(("AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"), "")
+    ended = Delivery(directory=tmp_path, uri=on_s3.mlflow, environment=found | empty).fetch(on_s3.versions["big"])
+
+    assert ended.code == ExitCode.DONE, ended.output
+    assert all("x-amz-security-token" not in request.headers for request in on_s3.proxy.seen)
+
+
 NO_KEYS = {
     "AWS_ACCESS_KEY_ID": "",
     "AWS_SECRET_ACCESS_KEY": "",
@@ -224,6 +235,12 @@ CREDENTIALS: dict[str, tuple[dict[str, str], dict[str, str], ExitCode, str]] = {
     "unknown variable": ({"AWS_HUNTER": "hunter2"}, {}, ExitCode.INVALID_INPUT, "that obstore does not know"),
     "no endpoint": ({"AWS_ENDPOINT_URL": "hunter2"}, {}, ExitCode.INVALID_INPUT, "endpoint for s3: is no"),
     "none": ({}, NO_KEYS, ExitCode.NOT_AUTHORISED, "there are no credentials for the object store"),
+    "no token of the pod": (
+        {},
+        {**NO_KEYS, "AWS_ROLE_ARN": "arn:aws:iam::1:role/x", "AWS_WEB_IDENTITY_TOKEN_FILE": "/hunter2"},
+        ExitCode.INVALID_INPUT,
+        "the file with the token of the pod's identity cannot be read",
+    ),
 }
 
 
@@ -375,6 +392,34 @@ def test_a_store_that_stays_away_ends_the_fetch_with_its_answer(tmp_path: Path, 
     assert ended.code == ExitCode.UNAVAILABLE, ended.output
     assert "the object store answers 503 SlowDown" in ended.reason
     assert not Delivery(directory=tmp_path, uri="").run_directory(on_s3.versions["big"]).exists()
+
+
+UNUSABLE: dict[str, tuple[Rule, str]] = {
+    "another region": (
+        answer(301, b"<Error><Code>PermanentRedirect</Code></Error>"),
+        "lies in another region: set AWS_",
+    ),
+    "a signature for another region": (
+        answer(400, b"<Error><Code>AuthorizationHeaderMalformed</Code></Error>"),
+        "answers 400 AuthorizationHeaderMalformed; set AWS_REGION to the region of the bucket",
+    ),
+    "a circle of redirects": (answer(307, headers={"Location": "/models"}), "redirects without an end"),
+    "the page of a console": (
+        answer(200, b"<!doctype html><html><meta charset=utf-8></html>", {"Content-Type": "text/html"}),
+        "the answer is no listing; check that the endpoint is the object store's own",
+    ),
+}
+
+
+@pytest.mark.parametrize(("rule", "reason"), UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_an_answer_that_another_try_would_not_change_ends_the_fetch_with_what_to_do(
+    tmp_path: Path, on_s3: OnS3, rule: Rule, reason: str
+) -> None:
+    ended = fetch(tmp_path, on_s3, rule)
+
+    assert ended.code == ExitCode.INVALID_INPUT, ended.output
+    assert reason in ended.reason
+    assert "trying again" not in ended.output
 
 
 def test_a_store_that_drips_is_given_up(tmp_path: Path, on_s3: OnS3) -> None:

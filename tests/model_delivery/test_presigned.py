@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,11 @@ from model_contract.model_ref import ModelRef
 from model_contract.secret import Secret
 from model_contract.tokens import Purpose
 from model_contract.tracking_credentials import bearer
+from model_delivery.client import Client
+from model_delivery.deadline import Deadline, Limits
+from model_delivery.errors import InvalidInputError
 from model_delivery.presigned_hosts import PresignedHosts
+from model_delivery.tracking_uri import parse_tracking_uri
 from model_lifecycle.digests import digest_of
 from model_lifecycle.errors import InvalidError
 from model_lifecycle.registry import Registry
@@ -150,6 +154,18 @@ def test_a_file_that_mlflow_has_stored_with_a_content_coding_comes_from_the_stor
     assert arrived(tmp_path, on_s3.models.ref("big"))
 
 
+@pytest.mark.parametrize(("file", "refused"), [("reports/Report.HTML", False), (WEIGHTS, True), ("html", True)])
+def test_a_page_of_a_store_is_a_file_only_if_the_file_is_a_page(file: str, refused: bool) -> None:
+    """MLflow writes Content-Type: text/html for a file such as report.html."""
+    page = answer(200, b"<html>", {"Content-Type": "text/html"})
+    with reverse_proxy("http://127.0.0.1:9", page) as store:
+        origin = parse_tracking_uri(store.uri)
+        client = Client(origin, credential=None, proxy=None, deadline=Deadline(Limits()), tls=None, is_store=True)
+        expected = pytest.raises(InvalidInputError, match="an HTML page came") if refused else nullcontext()
+        with closing(client), expected, client.get("a file", f"/bucket/{file}?{SIGNED}=x.html", {}) as found:
+            assert found.body(100) == b"<html>"
+
+
 @pytest.mark.parametrize("hosts", ["", "other.example", "https://{authority}", "*.{authority}"])
 def test_a_host_that_is_not_allowed_gets_no_request(tmp_path: Path, on_s3: OnS3, hosts: str) -> None:
     wanted = hosts.format(authority=on_s3.host.removeprefix("http://"))
@@ -250,6 +266,7 @@ DOWN: dict[str, tuple[Rule, str]] = {
     "it refuses every URL": (answer(403, b"<Error><Code>AccessDenied</Code></Error>"), "answers 403 AccessDenied"),
     "it has no such file": (answer(404, b"<Error><Code>NoSuchKey</Code></Error>"), "answers 404 NoSuchKey"),
     "it is not available": (answer(503), "answers 503"),
+    "it has no such operation": (answer(501, b"<Error><Code>NotImplemented</Code></Error>"), "501 NotImplemented"),
     "it redirects": (answer(307, headers={"Location": "http://127.0.0.1:9/"}), "answers 307"),
     "it is silent": (stall(0), "sent nothing in time"),
     "a page comes": (answer(200, b"<html>", {"Content-Type": "text/html"}), "an HTML page came instead of the file"),

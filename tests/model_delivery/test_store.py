@@ -17,10 +17,12 @@ from model_contract.exit_codes import ExitCode
 from model_contract.layout import PARTIAL_PREFIX, run_directory
 from model_contract.model_ref import ModelRef
 from model_delivery.deadline import Deadline, Limits
+from model_delivery.download import check_each_has_a_file
+from model_delivery.errors import InvalidInputError
 from model_delivery.file_checks import digest_faults, read_manifest
 from model_delivery.manifest import Manifest
 from model_delivery.progress import BOOT_ID
-from model_delivery.store import partial_model, publish
+from model_delivery.store import PartialModel, partial_model, publish, store_error
 from testbed.delivery import Delivery, Ended, wait_until
 from testbed.faults import only, slowly, stall, without_ranges
 from testbed.processes import PATIENCE, TAKES_SIGINT
@@ -229,6 +231,38 @@ def test_two_runs_in_a_store_without_locks_write_apart_and_the_last_wins(
     assert list(digest_faults(destination, manifest)) == []
     assert (destination / "artifacts/model/MLmodel").read_bytes() == b"the second"
     assert [path.name for path in tmp_path.iterdir()] == ["jane"]
+
+
+def test_store_that_takes_two_names_for_one_is_refused(tmp_path: Path) -> None:
+    """`./a` stands for the `A` of a store on SMB: another name of the file `a`."""
+    partial = PartialModel(directory=tmp_path / "partial")
+    partial.model.mkdir(parents=True)
+    (partial.model / "a").write_bytes(b"x")
+    files = [file_entry(partial.model, "a")]
+    check_each_has_a_file(partial, files)
+    with pytest.raises(InvalidInputError, match=r"holds 1 of the model's 2 files: it takes names for one that differ"):
+        check_each_has_a_file(partial, [*files, file_entry(partial.model, "./a")])
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EXDEV], ids=["of a run", "of an owner"])
+def test_mount_within_the_store_is_named(number: int) -> None:
+    error = store_error(OSError(number, os.strerror(number), "/store/.partial-1", None, "/store/jane/r"))
+
+    assert error.exit_code == ExitCode.INVALID_INPUT
+    assert "(/store/jane/r); a directory within the store is a mount of its own" in str(error)
+
+
+def test_store_whose_owner_is_a_file_is_refused(tmp_path: Path) -> None:
+    partial = PartialModel(directory=tmp_path / "partial")
+    partial.model.mkdir(parents=True)
+    (tmp_path / "jane").touch()
+    ref = ModelRef(name="m", version="1", owner="jane", run_id="r")
+    with pytest.raises(FileExistsError) as raised:
+        publish(partial, tmp_path / "jane" / "r", Manifest(models=(ref,), source="1/r", files=()))
+
+    assert store_error(raised.value).exit_code == ExitCode.INVALID_INPUT
 
 
 def no_locks(descriptor: int, operation: int) -> None:

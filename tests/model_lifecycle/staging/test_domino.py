@@ -208,8 +208,9 @@ def test_reading_is_tried_again_and_making_is_not(held: Domino, rest: DominoRest
         (302, "", NotAuthorisedError),
         (400, "no", InvalidError),
         (410, "", NotFoundError),
+        (501, "", InvalidError),
     ],
-    ids=["a page for people", "a redirection", "a text", "gone"],
+    ids=["a page for people", "a redirection", "a text", "gone", "no such operation"],
 )
 def test_answer_that_is_none_of_the_api_is_an_error_with_a_sentence(
     held: Domino, rest: DominoRest, status: int, body: str, error: type[Exception]

@@ -63,13 +63,13 @@ class Recorded:
 
 def read_recording(path: Path) -> Iterator[Recorded]:
     """Yield the requests of a file. Raises RecordingError, and OSError if the file cannot be read."""
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
                 yield _recorded(number, json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise RecordingError(
                     f"line {number} of {path} is not a recorded request ({type(error).__name__}: {error})"
                 ) from None

@@ -22,6 +22,14 @@ def resolve_model_path(environ: Mapping[str, str]) -> Path:
 
 def find_model(directory: Path) -> Path:
     """Return `directory`, or the one directory below it that holds a model. Raises ModelNotFoundError."""
+    try:
+        return _found(directory)
+    except OSError as error:  # of a directory that this user may not list
+        raise ModelNotFoundError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+
+def _found(directory: Path) -> Path:
+    """Raises ModelNotFoundError, OSError."""
     if (directory / MLMODEL).is_file():
         return directory
     if not directory.is_dir():

@@ -24,14 +24,15 @@ from serving_runtime.errors import (
     RefusedByModelError,
     ServingError,
 )
-from serving_runtime.refused_input import hint_faults, is_of_libraries, wrapper_faults
+from serving_runtime.refused_input import hint_faults, is_of_libraries, is_of_params, wrapper_faults
 
 SCHEMA_OF_VALUE: Final = "Failed to enforce schema of "  # the value follows, and at the end what was expected
 HINT_REFUSED: Final = "Failed to validate data against type hint `"
+OF_PARAMS: Final = "MLflow cannot take a parameter as the type that the model's signature has"
 # The beginnings of messages of MLflow that hold the input, with the place of the fault and words for it.
 OWN_CHECKS: Final = {
     "'predict_stream' requires single input": ("input", "several rows, and a model that answers in pieces takes one"),
-    "Invalid parameters found": ("params", "MLflow cannot take a parameter as the type that the model's signature has"),
+    "Invalid parameters found": ("params", OF_PARAMS),
 }
 FIRST_OF_SERVER: Final = 500  # status
 
@@ -162,6 +163,8 @@ def _explained(error: BaseException) -> ServingError:
 def _refusal(error: Exception) -> ServingError:
     if faults := wrapper_faults(error) or hint_faults(error):
         return InvalidInputError(faults)
+    if is_of_params(error):
+        return InvalidInputError([Fault(path="params", problem=OF_PARAMS)])
     # Without MLflow in the process its exceptions are not raised, and importing it would take a second.
     mlflow_error = getattr(sys.modules.get("mlflow.exceptions"), "MlflowException", None)
     if mlflow_error is None or not isinstance(error, mlflow_error):

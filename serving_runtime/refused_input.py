@@ -17,6 +17,7 @@ WRAPPERS: Final = "mlflow.pyfunc.loaders."  # of the models that chat
 LIBRARIES: Final = ("mlflow.", "pydantic", "dataclasses")
 OF_AUTHORS: Final = frozenset({"value_error", "assertion_error"})
 ANSWER_CHECK: Final = "_response_to_dict"
+PARAMS_CHECK: Final = "_enforce_params_schema"
 
 
 def frames_of(error: BaseException) -> Iterator[FrameType]:
@@ -31,6 +32,15 @@ def is_of_libraries(error: BaseException) -> bool:
     """Return True if the code of the model's author was not called before the exception."""
     names = [str(frame.f_globals.get("__name__", "")) for frame in frames_of(error)]
     return all(name.startswith(LIBRARIES) for name in names[1:])  # the first is the caller
+
+
+def is_of_params(error: BaseException) -> bool:
+    """Return True for an exception of MLflow's check of parameters: numpy's own for lists of unequal lengths."""
+    frames = list(frames_of(error))
+    checks = [at for at, frame in enumerate(frames) if frame.f_code.co_name == PARAMS_CHECK]
+    return bool(checks) and all(
+        str(frame.f_globals.get("__name__", "")).startswith(LIBRARIES) for frame in frames[1 : checks[0] + 1]
+    )
 
 
 def hint_faults(error: BaseException) -> list[Fault]:

@@ -104,4 +104,5 @@ DECOMPRESSORS: Final[dict[bytes, Callable[[IO[bytes]], Any]]] = {
     b"\x5d\0\0": lzma.open,  # its older form, .lzma
     b"PK\x03\x04": _only_file,
     b"\x28\xb5\x2f\xfd": _zstd,
+    b"\x50\x2a\x4d\x18": _zstd,  # as pzstd begins, with the size of the next frame
 }

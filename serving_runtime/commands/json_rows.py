@@ -119,19 +119,22 @@ def _body_chunk(line: bytes, place: str, signature: Signature) -> Chunk:
 
 def _is_record(line: bytes, signature: Signature) -> bool:
     """Return True if the line is an object, and no body of the protocol."""
-    try:
-        return isinstance(json.loads(line), dict) and not _is_body(line, signature)
-    except ValueError:
-        return False
+    document = _document(line)
+    return isinstance(document, dict) and not _is_message(document, signature)
 
 
 def _is_body(line: bytes, signature: Signature) -> bool:
     """Return True if the line is a body of the protocol, and not a record or a value."""
-    try:
-        document = json.loads(line)
-    except ValueError:
-        return False
+    document = _document(line)
     return isinstance(document, dict) and _is_message(document, signature)
+
+
+def _document(line: bytes) -> Any:
+    """Return the value of a line; None if it is no JSON, or nested too deep, which its strict reader reports."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _is_message(document: dict[str, Any], signature: Signature) -> bool:

@@ -30,10 +30,13 @@ def kept_by_columns(known: Sequence[str], block: "CsvBlock", names: Sequence[str
     return read_texts(known, block, [name for name in names if name in known])
 
 
-def kept_by_cells(known: Sequence[str], rows: Iterable[str], names: Sequence[str]) -> Kept:
-    """Return the kept columns of those that the file has, as texts; None for a row without the cell."""
+def kept_by_cells(known: Sequence[str], rows: Iterable[str], names: Sequence[str], levels: int = 0) -> Kept:
+    """Return the kept columns of those that the file has, as texts; None for a row without the cell.
+
+    `levels`: so many cells of an index, which have no name in the header, begin each row.
+    """
     cells = [row for row in csv_reader(io.StringIO("".join(rows), newline="")) if row]
-    places = {name: known.index(name) for name in names if name in known}
+    places = {name: levels + known.index(name) for name in names if name in known}
     return {name: [row[at] if at < len(row) else None for row in cells] for name, at in places.items()}
 
 
@@ -76,14 +79,12 @@ class KeepingWriter:
         self._writer = writer
         self._typed = typed
         self._names: list[str] = []
-        self._waiting: list[tuple[dict[str, Any], Any]] = []
+        self._waiting: list[tuple[Kept, Sequence[Any]]] = []
 
     def write(self, kept: Kept, predictions: Sequence[Any]) -> None:
-        columns = [self._listed(name, values) for name, values in kept.items()]
-        rows = (dict(zip(kept, values, strict=True)) for values in zip(*columns, strict=True))
-        self._waiting += zip(rows, predictions, strict=False)  # the row that ends the command has no prediction
+        self._waiting.append((kept, predictions))
         if not self._names:
-            self._name(next((list(record(one)) for _, one in self._waiting if one is not None), []), kept)
+            self._name(next((list(record(one)) for one in predictions if one is not None), []), kept)
         if self._names:
             self._write_waiting()
 
@@ -108,21 +109,25 @@ class KeepingWriter:
 
     def _write_waiting(self) -> None:
         empty = dict.fromkeys(self._names)
-        self._writer.write(
-            [{**kept, **(empty if prediction is None else record(prediction))} for kept, prediction in self._waiting]
-        )
+        for kept, predictions in self._waiting:
+            count = len(predictions)  # the row that ends the command has none
+            columns = {name: self._column(name, values[:count]) for name, values in kept.items()}
+            arrays = {name: column for name, column in columns.items() if self._typed and not isinstance(column, list)}
+            listed = [[None] * count if name in arrays else _listed(column) for name, column in columns.items()]
+            cells = (dict(zip(columns, row, strict=True)) for row in zip(*listed, strict=True))
+            rows = [
+                {**row, **(empty if prediction is None else record(prediction))}
+                for row, prediction in zip(cells, predictions, strict=True)
+            ]
+            self._writer.write(rows, arrays)
         self._waiting.clear()
-
-    def _listed(self, name: str, values: Any) -> list[Any]:
-        listed: list[Any] = values if isinstance(values, list) else self._column(name, values).to_pylist()
-        return listed
 
     def _column(self, name: str, values: Any) -> Any:
         """Return the values as they are, or as text if the file has no such type."""
         if isinstance(values, list):
             return values
         if self._typed:
-            return decoded(values) if _is_of_views(values.type) else values
+            return decoded(values) if _is_unknown_to_parquet(values) else values
         values = decoded(values)
         kind = values.type
         if any(is_kind(kind) for is_kind in (arrow.types.is_integer, arrow.types.is_floating, arrow.types.is_boolean)):
@@ -132,12 +137,24 @@ class KeepingWriter:
         except arrow.ArrowNotImplementedError:
             return values  # lists and objects, which JSON has
         except arrow.ArrowInvalid:
-            raise InputFileError(f'the column "{name}" holds bytes that are no text; write parquet') from None
+            of = "bytes that are no text" if _is_of_bytes(kind) else f"values of {kind} that have no text"
+            raise InputFileError(f'the column "{name}" holds {of}; write parquet') from None
 
 
-def _is_of_views(kind: Any) -> bool:
-    """Return True for a dictionary of views, as polars writes it: Parquet has plain dictionaries only."""
+def _listed(column: Any) -> list[Any]:
+    listed: list[Any] = column if isinstance(column, list) else column.to_pylist()
+    return listed
+
+
+def _is_of_bytes(kind: Any) -> bool:
     types = arrow.types
-    return bool(
-        types.is_dictionary(kind) and (types.is_string_view(kind.value_type) or types.is_binary_view(kind.value_type))
+    tests = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
+    return any(is_kind(kind) for is_kind in tests)
+
+
+def _is_unknown_to_parquet(values: Any) -> bool:
+    """Return True for a dictionary of views, as polars writes it, and for one with a null among its values."""
+    types, kind = arrow.types, values.type
+    return types.is_dictionary(kind) and bool(
+        types.is_string_view(kind.value_type) or types.is_binary_view(kind.value_type) or values.dictionary.null_count
     )

@@ -72,21 +72,24 @@ class PartOptions:
 
 def parts_of(sources: Sequence[Source], directory: FilePlace, form: str | None, errors: FilePlace | None) -> list[Part]:
     """Return a part for each file, of the file's own name and form. Raises InputFileError if two have one path."""
-    parts: dict[FilePlace, Part] = {}
+    parts: list[Part] = []
+    written: dict[FilePlace, Source] = {}
     for source in sources:
         kind = form or OUTPUT_OF.get(source.form, source.form)
         name = decompressed_name(source.name).with_suffix(SUFFIX_OF[kind])
-        path = directory / name
-        if path in parts:
-            raise InputFileError(
-                f"{parts[path].source.path} and {source.path} would both be written to {path}; "
-                "score them into two directories"
-            )
-        if is_in(source.path, directory):
-            raise InputFileError(f"{source.path} is in {directory}, the directory of the predictions; name another one")
-        part_errors = errors / f"{name}.jsonl" if errors else None
-        parts[path] = Part(source=source, name=name.as_posix(), path=path, form=kind, errors=part_errors)
-    return list(parts.values())
+        path, part_errors = directory / name, errors / f"{name}.jsonl" if errors else None
+        for place in (path, part_errors) if part_errors else (path,):
+            if place in written:
+                raise InputFileError(
+                    f"{written[place].path} and {source.path} would both be written to {place}; "
+                    "score them into two directories"
+                )
+            written[place] = source
+        for output, content in ((directory, "the predictions"), (errors, "the rows without one")):
+            if output and is_in(source.path, output):
+                raise InputFileError(f"{source.path} is in {output}, the directory of {content}; name another one")
+        parts.append(Part(source=source, name=name.as_posix(), path=path, form=kind, errors=part_errors))
+    return parts
 
 
 def score_part(model: Model, options: PartOptions, part: Part, done: Callable[[int, int], None]) -> ScoredRows:

@@ -42,7 +42,7 @@ def place_of(text: str) -> FilePlace:
     """Return the place that an argument names. Raises InputFileError."""
     scheme, separator, key = text.partition("://")
     if not separator:
-        return Path(text)
+        return _path(text)
     if scheme not in STORES or not key.strip("/"):
         names = ", ".join(f"{name}://bucket/key" for name in STORES)
         raise InputFileError(f"{text} is no file of a store; use {names}, or a path of this machine")
@@ -50,6 +50,18 @@ def place_of(text: str) -> FilePlace:
         return lazy.ObjectPath(scheme, PurePosixPath(key))
     except ModuleNotFoundError as error:
         raise InputFileError(f"{text} cannot be used: {missing_extra(error.name, 'tables')}") from None
+
+
+def _path(text: str) -> Path:
+    """Return a path, with something there or not. Raises InputFileError if that cannot be known."""
+    path = Path(text)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # a name that is too long, a link to itself, a directory of somebody else
+        raise InputFileError(f"{text} cannot be used: {reason(error)}") from None
+    return path
 
 
 def is_in(path: FilePlace, directory: FilePlace) -> bool:
@@ -140,11 +152,12 @@ def replacing(place: FilePlace) -> AbstractContextManager[IO[bytes]]:
     """
     if not isinstance(place, Path):
         return _uploading(place)
-    return _writing_device(place) if _is_device(place) else _replacing_file(place)
+    return _writing_device(place) if is_device(place) else _replacing_file(place)
 
 
-def _is_device(path: Path) -> bool:
-    return path.exists() and not path.is_file() and not path.is_dir()
+def is_device(path: FilePlace) -> bool:
+    """Return True for a pipe or a device, which is written as it is."""
+    return isinstance(path, Path) and path.exists() and not path.is_file() and not path.is_dir()
 
 
 @contextmanager

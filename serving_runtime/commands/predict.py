@@ -39,6 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         nargs="*",
+        type=_name,
         default=[STDIN],
         help="CSV, Parquet, Arrow, JSON, JSON lines: files, directories, quoted globs; - is standard input (default)",
     )
@@ -46,9 +47,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="FILE",
+        type=_output,
         help=(
-            "file for the predictions (default: standard output); a directory, or a name that ends with /, gets a part"
-            " for each file"
+            "file for the predictions; - is standard output (default); a directory, or a name that ends with /, gets"
+            " a part for each file"
         ),
     )
     parser.add_argument(
@@ -85,6 +87,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--errors",
         metavar="FILE",
+        type=_name,
         help=(
             "write rows that cannot be scored here, as JSON lines, and go on; without it the first one ends the"
             " command; a directory if the output is one"
@@ -113,14 +116,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> ExitCode:
     """Raises ServingError, ContractError, CommandError."""
     os.environ.setdefault(*BLAS_WAIT)  # numpy reads it when it is imported
+    if STDIN in options.file and len(options.file) > 1:
+        raise InputFileError("- is standard input, which is scored alone: leave it out, or name it /dev/stdin")
+    if options.errors == STDIN:
+        raise InputFileError("--errors - would mix rows and predictions: name a file, such as /dev/stderr")
     if options.engine:
         return _ended(_on_engine(options), options)
     engine.refuse_engine_options(options)
     if options.where and options.file == [STDIN]:
         raise InputFileError("--where selects files by their directories, and standard input has none: name files")
     sources = None if options.file == [STDIN] else find_sources(options.file, options.input_format, options.where)
-    if options.output and (options.output.endswith("/") or Path(options.output).is_dir()):
-        summary = _to_directory(options, sources, place_of(options.output))
+    output = place_of(options.output) if options.output else None
+    if output and (options.output.endswith("/") or (isinstance(output, Path) and output.is_dir())):
+        summary = _to_directory(options, sources, output)
     elif options.workers > 1:
         raise InputFileError("--workers needs a directory as output, such as -o predictions/: give one")
     else:
@@ -266,6 +274,16 @@ def _progress(size: int | None) -> Iterator[Progress]:
 
 def _size(sources: list[Source]) -> int:
     return sum(source.state.size for source in sources)
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; name a file or a directory")
+    return text
+
+
+def _output(text: str) -> str | None:
+    return None if text == STDIN else _name(text)
 
 
 def _condition(text: str) -> Condition:

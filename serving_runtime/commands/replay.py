@@ -46,11 +46,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> ExitCode:
     """Raises ServingError, ContractError, CommandError."""
     path = Path(options.file)
-    if not path.exists():
-        raise MissingFileError(f"there is no file or directory {path}")
-    send = _server(options.url) if options.url else _local_model()
     counts: Counter[Outcome] = Counter()
     try:
+        if not path.exists():
+            raise MissingFileError(f"there is no file or directory {path}")
+        send = _server(options.url) if options.url else _local_model()
         for file, recorded in islice(_recordings(path), options.limit):
             outcome, told = _compared(recorded, send, options.tolerance)
             counts[outcome] += 1
@@ -58,6 +58,8 @@ def run(options: argparse.Namespace) -> ExitCode:
                 print(f"{file}:{recorded.line}: {told}")
     except RecordingError as error:
         raise InputFileError(str(error)) from error
+    except OSError as error:
+        raise InputFileError(f"{path} cannot be read: {error.strerror or error}") from None
     total = sum(counts.values())
     print(f"{total:,} requests: " + ", ".join(f"{counts[name]:,} {name}" for name in Outcome), file=sys.stderr)
     return ExitCode.PRECONDITION if counts[Outcome.DIFFERENT] else ExitCode.DONE

@@ -10,6 +10,8 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Final
 
+import pandas as pd
+
 from serving_runtime.codec.csv_names import known_names, taken_names
 from serving_runtime.codec.csv_reader import csv_problem, csv_reader, is_too_long
 from serving_runtime.codec.delimited import read_csv, read_frame, too_long_row
@@ -256,12 +258,14 @@ class _CsvRows:
             raise InputFileError(f"{self.place(0, row)}: {problem}") from None
         if len(frame) != len(self):
             raise InputFileError(f"pandas reads {len(frame)} rows in the {len(self)} lines below the header")
-        return frame_chunk(frame, partial(self.place, 0), self.kept(0, len(self)))
+        levels = 0 if isinstance(frame.index, pd.RangeIndex) else frame.index.nlevels  # as R writes the names of rows
+        return frame_chunk(frame, partial(self.place, 0), self.kept(0, len(self), levels))
 
-    def kept(self, before: int, count: int) -> Kept | None:
+    def kept(self, before: int, count: int, levels: int = 0) -> Kept | None:
         if not self._keep:
             return None
-        return kept_by_cells(self._names, (text for _, text in self._rows[before : before + count]), self._keep)
+        texts = (text for _, text in self._rows[before : before + count])
+        return kept_by_cells(self._names, texts, self._keep, levels)
 
     @cached_property
     def _names(self) -> list[str]:

@@ -1,6 +1,7 @@
 """The files that `predict` scores: files, directories and globs, in a fixed order."""
 
 import glob
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from serving_runtime.commands.cli_errors import InputFileError, MissingFileError, UnavailableError
 from serving_runtime.commands.partitions import Condition, Partitions, partitions_of
-from serving_runtime.commands.places import FilePlace, State, opened, place_of, read_error, state_of
+from serving_runtime.commands.places import FilePlace, State, is_device, opened, place_of, read_error, state_of
 from serving_runtime.commands.versioned_tables import refuse_versions
 from serving_runtime.options import STORES
 
@@ -32,7 +33,9 @@ SUFFIXES: Final[Mapping[str, str]] = {
 }
 COMPRESSED: Final = frozenset({".gz", ".bz2", ".xz", ".lzma", ".zst", ".zip"})
 OF_ENGINES: Final = {"s3a": "s3"}  # Spark's scheme of a store, and ours
-HIDDEN: Final = (".", "_")  # beginnings of names that readers of data sets skip
+# Names that readers of data sets skip; not directories such as _day=1, which are partitions.
+HIDDEN: Final = re.compile(r"\.|_(?!.*=)")
+OF_FILE_SYSTEM: Final = "lost+found"  # a directory that nobody may list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +92,16 @@ def check_directories(arguments: Sequence[str]) -> None:
 
 
 def check_outputs(names: Iterable[str], sources: Iterable[Source]) -> None:
-    """Raise InputFileError for an output that is one of the scored files, or has the suffix of a compressed file."""
+    """Raise InputFileError for an output that is a scored file, comes twice, or has the suffix of a compressed file."""
     scored = {identity(source.path) for source in sources}
+    written: set[FilePlace] = set()
     for name in names:
-        if identity(place_of(name)) in scored:
+        place = identity(place_of(name))
+        if place in scored:
             raise InputFileError(f"{name} is one of the files that are scored; name another one to write")
+        if place in written and not is_device(place):
+            raise InputFileError(f"{name} would get the predictions and the rows without one; name two files")
+        written.add(place)
         if PurePath(name).suffix.lower() in COMPRESSED:
             raise InputFileError(f"{name} would not be compressed; name it without {PurePath(name).suffix}")
 
@@ -129,6 +137,8 @@ def _matching(pattern: str, form: str | None) -> Iterator[Source]:
     for path in matches:
         if path in files:
             yield _source(path, path.relative_to(root), form)
+        elif not path.exists():
+            raise MissingFileError(f"{path} is a link to a file that is not there")
         elif any(file.is_relative_to(path) for file in files):  # `**` matches directories and their files
             refuse_versions(path, path.rglob("*"))
         else:
@@ -141,17 +151,36 @@ def _fixed_part(pattern: PurePath) -> PurePath:
 
 
 def _in_directory(directory: Path, root: Path, form: str | None) -> Iterator[Source]:
-    paths = sorted(directory.rglob("*"))
+    paths = sorted(_below(directory, frozenset()))
     refuse_versions(directory, paths)
-    files = [
-        path
-        for path in paths
-        if path.is_file() and not _is_hidden(path.relative_to(directory)) and (form or _suffix(path) in SUFFIXES)
+    wanted = [
+        path for path in paths if not _is_hidden(path.relative_to(directory)) and (form or _suffix(path) in SUFFIXES)
     ]
+    if broken := next((path for path in wanted if not path.exists()), None):
+        raise MissingFileError(f"{broken} is a link to a file that is not there")
+    files = [path for path in wanted if path.is_file()]
     if not files:
         raise InputFileError(f"{directory} holds no file to score; name files, or give --input-format")
     for path in files:
         yield _source(path, path.relative_to(root), form)
+
+
+def _below(directory: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """Yield what is below a directory, but not in hidden directories; a link to a directory counts as one.
+
+    `above` are the directories that the walk is in, which a link may name once more. Raises InputFileError.
+    """
+    real = directory.resolve()
+    if real in above:
+        return
+    try:
+        found = [(path, path.is_dir()) for path in directory.iterdir()]
+    except OSError as error:
+        raise read_error(directory, error) from None
+    for path, is_directory in found:
+        yield path
+        if is_directory and not _is_hidden(PurePath(path.name)):
+            yield from _below(path, above | {real})
 
 
 def _in_store(place: "ObjectPath", form: str | None) -> Iterator[Source]:
@@ -205,7 +234,7 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _is_hidden(name: PurePath) -> bool:
-    return any(part.startswith(HIDDEN) for part in name.parts)
+    return any(part == OF_FILE_SYSTEM or HIDDEN.match(part) for part in name.parts)
 
 
 def _source(path: Path, name: Path, form: str | None) -> Source:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 from model_contract.extras import missing_extra
@@ -26,10 +27,14 @@ LEAST_CHUNK: Final = 4 << 10  # bytes that a chunk of a few rows takes
 DICTIONARY: Final = 64 << 10
 
 
+NO_ARRAYS: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 class Writer(Protocol):
     """Writer of one format. A row without a prediction is None."""
 
-    def write(self, predictions: Sequence[Any]) -> None: ...
+    def write(self, predictions: Sequence[Any], arrays: Mapping[str, Any] = NO_ARRAYS) -> None:
+        """Write rows. `arrays` has columns of Arrow, which a file with types takes in place of the rows' values."""
 
     def write_columns(self, predictions: "Predictions") -> None: ...
 
@@ -83,7 +88,7 @@ class CsvWriter(Writer):
         self._columns = _Columns()
         self._begun = False
 
-    def write(self, predictions: Sequence[Any]) -> None:
+    def write(self, predictions: Sequence[Any], arrays: Mapping[str, Any] = NO_ARRAYS) -> None:
         self._write(self._columns.rows(predictions))
 
     def write_columns(self, predictions: "Predictions") -> None:
@@ -116,7 +121,7 @@ class JsonLinesWriter(Writer):
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
-    def write(self, predictions: Sequence[Any]) -> None:
+    def write(self, predictions: Sequence[Any], arrays: Mapping[str, Any] = NO_ARRAYS) -> None:
         self._stream.write(b"".join(dumps(prediction) + b"\n" for prediction in predictions))
         self._stream.flush()
 
@@ -134,7 +139,7 @@ class JsonWriter(Writer):
         self._stream = stream
         self._next = b'{"predictions":['
 
-    def write(self, predictions: Sequence[Any]) -> None:
+    def write(self, predictions: Sequence[Any], arrays: Mapping[str, Any] = NO_ARRAYS) -> None:
         for prediction in predictions:
             self._stream.write(self._next + dumps(prediction))
             self._next = b","
@@ -160,8 +165,8 @@ class ParquetWriter(Writer):
         self._group: list[Any] = []
         self._size = 0
 
-    def write(self, predictions: Sequence[Any]) -> None:
-        self._write(self._columns.rows(predictions))
+    def write(self, predictions: Sequence[Any], arrays: Mapping[str, Any] = NO_ARRAYS) -> None:
+        self._write(self._columns.rows(predictions), arrays)
 
     def write_columns(self, predictions: "Predictions") -> None:
         if self._schema is None and not self._columns.waiting:
@@ -184,10 +189,10 @@ class ParquetWriter(Writer):
         if self._file is not None:
             self._file.is_open = False  # otherwise its end would write to the stream once more
 
-    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _write(self, rows: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any] = NO_ARRAYS) -> None:
         if not self._columns.names:
             return
-        columns = {name: [row.get(name) for row in rows] for name in self._columns.names}
+        columns = {name: arrays.get(name, [row.get(name) for row in rows]) for name in self._columns.names}
         try:
             table = arrow.table(columns, schema=self._schema)
         except (arrow.ArrowInvalid, arrow.ArrowTypeError, OverflowError) as error:

@@ -1,5 +1,6 @@
 """Conversion of Arrow's record batches into requests, with whole columns that the checks of a request take at once."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from functools import partial
@@ -50,8 +51,10 @@ def pandas_frame(batch: pa.RecordBatch) -> Any:
 
 
 def as_table(batch: pa.RecordBatch, signature: Signature, *, path: str, place: PlaceOfCell) -> Table:
-    """Return the columns that the model takes as a table, as `of_columns` does."""
+    """Return the columns that the model takes as a table, as `of_columns` does. Raises InvalidInputError."""
     names = known_names(batch.schema.names, signature)
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):  # as of a join of Spark
+        raise InvalidInputError([Fault(path=path, problem=f'the column "{twice}" comes twice; rename one of them')])
     columns = {name: batch.column(name) for name in names}
     return of_columns(columns, batch.num_rows, signature, path=path, place=place)
 

@@ -151,8 +151,11 @@ def test_a_cast_that_fails_is_reported_without_the_value(model: Callable[[str], 
     assert "s3cret" not in error.message
 
 
-def test_a_parameter_that_mlflow_refuses_is_reported_without_its_value(model: Callable[[str], Model]) -> None:
-    body = json.dumps({"inputs": {"x": [1]}, "params": {"k": "s3cret"}})
+@pytest.mark.parametrize("params", [{"k": "s3cret"}, {"stop": ["a", ["s3cret"]]}])
+def test_a_parameter_that_mlflow_refuses_is_reported_without_its_value(
+    params: dict[str, Any], model: Callable[[str], Model]
+) -> None:
+    body = json.dumps({"inputs": {"x": [1]}, "params": params})
     error = ours(model("params"), JSON, body)["error"]
 
     problem = "MLflow cannot take a parameter as the type that the model's signature has"

@@ -13,6 +13,7 @@ from serving_runtime.location import find_model, resolve_model_path
 from serving_runtime.model import load
 from serving_runtime.options import Coerce, Loader
 from serving_runtime.prediction.warm_up import warm_up_for_merging
+from testbed.closed_directory import closed_directory
 from testbed.environments import python_of
 from testbed.runtime_server import serving
 
@@ -71,6 +72,11 @@ def test_a_directory_without_a_model_says_what_it_holds(tmp_path: Path) -> None:
 
     with pytest.raises(ModelNotFoundError, match=r"there is no MLmodel in .*; it holds weights.bin"):
         find_model(tmp_path)
+
+
+def test_directory_that_cannot_be_read_is_named() -> None:
+    with closed_directory() as closed, pytest.raises(ModelNotFoundError, match="closed/MLmodel cannot be read: Perm"):
+        find_model(closed)
 
 
 def test_a_missing_directory_says_what_there_is_above(tmp_path: Path) -> None:

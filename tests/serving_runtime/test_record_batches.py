@@ -96,6 +96,13 @@ def test_missing_column_is_a_fault_of_all_rows(model: Callable[[str], Model]) ->
         BatchScorer(model=model("wine"), schema=DOUBLE, problems=True)(batch().drop_columns(["pH"]))
 
 
+def test_column_that_comes_twice_as_after_a_join_is_a_fault_of_all_rows(model: Callable[[str], Model]) -> None:
+    joined = batch().append_column("pH", pa.array([3.0] * len(ROWS)))
+
+    with pytest.raises(InvalidInputError, match='the column "pH" comes twice; rename one of them'):
+        BatchScorer(model=model("wine"), schema=DOUBLE, problems=True)(joined)
+
+
 @pytest.mark.parametrize("problems", [False, True])
 @pytest.mark.parametrize("returned", [lambda cells: np.array(cells[1:], dtype=float), lambda cells: cells[1:]])
 def test_model_that_returns_fewer_rows_is_an_error(returned: Callable[[list[int]], Any], problems: bool) -> None:

@@ -1,6 +1,7 @@
 """`predict --keep-columns`: columns of the input beside the predictions."""
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from datetime import date
@@ -12,6 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+
+from serving_runtime.commands.rows import chunks
+from serving_runtime.signature import Signature
 
 Run = Callable[..., Any]
 HEADER = "id,fixed acidity,pH,alcohol,note\n"
@@ -97,6 +101,51 @@ def test_parquet_columns_keep_their_types_in_parquet(run: Run, models: Path, tmp
     written = parquet.read_table(output)
     assert (ended.code, written.column_names) == (0, [*names, "prediction"])
     assert written.select(names).equals(typed_table().select(names))
+
+
+def test_columns_keep_their_types_beside_predictions_that_are_no_numbers(
+    run: Run, models: Path, tmp_path: Path
+) -> None:
+    """Each row is a chunk: what Python would make of its values alone is of other types, or is nothing."""
+    kept = pa.table(
+        {
+            "small": pa.array([1, None], pa.int8()),
+            "price": pa.array([Decimal("1.5"), Decimal("12345.67")], pa.decimal128(20, 4)),
+            "late": pa.array([None, "x"]),
+            "exact": pa.array([1, 2], pa.time64("ns")),
+            "pairs": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())),
+            "far": pa.array([0, 1], pa.timestamp("us", "Mars/Phobos")),
+        }
+    )
+    parquet.write_table(kept.append_column("expression", pa.array(["'red'"] * 2)), tmp_path / "rows.parquet")
+    command = ["predict", "--model-path", models / "chosen", tmp_path / "rows.parquet", "--chunk-rows", "1"]
+
+    ended = run(*command, "-o", tmp_path / "out.parquet", "--keep-columns", ",".join(kept.column_names))
+    refused = run(*command, "--keep-columns", "far")
+
+    assert ended.code == 0, ended.err
+    assert parquet.read_table(tmp_path / "out.parquet").drop_columns("prediction").equals(kept)
+    assert 'the column "far" holds values of timestamp[us, tz=Mars/Phobos] that have no text' in refused.err
+
+
+def test_dictionary_with_a_null_is_kept(run: Run, models: Path, tmp_path: Path) -> None:
+    """Arrow writes no such dictionary to Parquet."""
+    colours = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(["red", None]))
+    with pa.ipc.new_file(
+        tmp_path / "rows.arrow", pa.schema([("expression", pa.string()), ("colour", colours.type)])
+    ) as file:
+        file.write(pa.table({"expression": ["'red'"] * 2, "colour": colours}))
+    command = ["predict", "--model-path", models / "chosen", tmp_path / "rows.arrow", "--keep-columns", "colour"]
+    ended = run(*command, "-o", tmp_path / "out.parquet")
+
+    assert ended.code == 0, ended.err
+    assert parquet.read_table(tmp_path / "out.parquet").column("colour").to_pylist() == ["red", None]
+
+
+def test_kept_cell_is_in_its_column_beside_names_of_rows_as_r_writes_them() -> None:
+    [chunk] = chunks(io.BytesIO(b"a,b\nr1,10,x\nr2,20\n"), "csv", Signature(), 50_000, ["a", "b"])
+
+    assert chunk.kept == {"a": ["10", "20"], "b": ["x", None]}
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

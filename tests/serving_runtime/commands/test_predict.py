@@ -168,6 +168,8 @@ FILES = {
     "cut-header.csv": (b'fixed acidity,"pH,alcohol\n1,2,3\n', "is no CSV"),
     "cut.csv": (b'fixed acidity,pH,alcohol\n1,2,"3', "line 2 is no CSV"),
     "broken.json": (b"[1, ", "the file is not JSON"),
+    "deep.json": (b"[" * 10**5, "nested too deep"),
+    "deep.jsonl": (b"[" * 10**5, "line 1: the body is nested too deep"),
     "short.json": (b'{"pH": 1}\n', 'the column "fixed acidity" is missing'),
     "short.jsonl": (b'{"pH": 1}\n', 'the column "fixed acidity" is missing'),
     "text.parquet": (b"no parquet", "the file cannot be read as Parquet"),

@@ -169,6 +169,14 @@ def test_compressed_file_is_scored_as_what_it_holds(
     assert (piped.code, piped.out) == (0, ended.out)
 
 
+def test_file_of_pzstd_begins_with_a_frame_to_skip(run: Run, models: Path) -> None:
+    size_of_the_next = bytes.fromhex("502a4d180400000000000000")
+
+    ended = run("predict", "--model-path", models / "wine", stdin=size_of_the_next + compressed_rows(".zst", "csv", 3))
+
+    assert (ended.code, len(ended.out.splitlines())) == (0, 4), ended.err
+
+
 @pytest.mark.parametrize("suffix", PACKERS)
 def test_compressed_file_that_is_cut_leaves_no_output(suffix: str, run: Run, models: Path, tmp_path: Path) -> None:
     whole, source, output = (

@@ -14,6 +14,7 @@ import pytest
 
 from serving_runtime.commands.cli_errors import CommandError, InputFileError
 from serving_runtime.commands.sources import find_sources
+from testbed.closed_directory import closed_directory
 from testbed.processes import Process
 from testbed.runtime_server import LIBRARIES
 
@@ -85,6 +86,10 @@ NOT_FOUND = {
     "none/*.csv": (5, "no file matches none/*.csv"),
     "empty": (3, "empty holds no file to score"),
     "a.csv ./a.csv": (3, "a.csv is named twice"),
+    "links": (5, "links/gone.csv is a link to a file that is not there"),
+    "links/*.csv": (5, "links/gone.csv is a link to a file that is not there"),
+    "itself.csv": (3, "itself.csv cannot be used: Too many levels of symbolic links"),
+    "x" * 300: (3, "cannot be used: File name too long"),
 }
 
 
@@ -93,11 +98,33 @@ def test_argument_without_files_is_refused(names: str, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     write_csv(tmp_path / "a.csv", ROWS)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/gone.csv").symlink_to("none.csv")
+    (tmp_path / "itself.csv").symlink_to("itself.csv")
 
     with pytest.raises(CommandError) as refused:
         find_sources(names.split(), None)
 
     assert (refused.value.code, NOT_FOUND[names][1] in str(refused.value)) == (NOT_FOUND[names][0], True)
+
+
+def test_links_to_directories_are_followed_once(tmp_path: Path) -> None:
+    for name in ("in/a.csv", "in/_day=1/b.csv", "far/c.csv", "in/lost+found/d.csv", "in/_temporary/e.csv"):
+        write_csv(tmp_path / name, ROWS)
+    for link, target in {"in/far": "../far", "far/back": "../in"}.items():
+        (tmp_path / link).symlink_to(target)
+
+    found = find_sources([str(tmp_path / "in")], None)
+
+    assert [source.path.name for source in found] == ["b.csv", "a.csv", "c.csv"]
+
+
+def test_directory_that_cannot_be_listed_is_not_left_out() -> None:
+    with closed_directory() as closed:
+        with pytest.raises(InputFileError, match="closed cannot be read: Permission denied"):
+            find_sources([str(closed.parent)], None)
+        with pytest.raises(InputFileError, match=r"a\.csv cannot be used: Permission denied"):
+            find_sources([str(closed / "a.csv")], None)
 
 
 @pytest.mark.parametrize("record", ["_delta_log/0.json", ".hoodie/hoodie.properties", "metadata/v1.metadata.json"])
@@ -245,6 +272,19 @@ def test_predictions_among_the_files_are_refused(
     assert (ended.code, "lies in a directory that is scored" in ended.err) == (3, True)
 
 
+def test_rows_that_a_former_run_refused_are_not_scored(
+    run: Run, models: Path, days: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(days.parent)
+    write_csv(days / "bad/a.csv", ROWS)
+
+    ended = run("predict", "--model-path", models / "wine", "in/*=*", "in/bad", "-o", "out/", "--errors", "in/bad/")
+    again = run("predict", "--model-path", models / "wine", "in/[db]*", "-o", "out/", "--errors", "in/bad/")
+
+    assert (ended.code, "in/bad lies in a directory that is scored" in ended.err) == (3, True)
+    assert (again.code, "in/bad/a.csv is in in/bad, the directory of the rows without one" in again.err) == (3, True)
+
+
 def test_workers_write_the_same_parts(run: Run, models: Path, days: Path, tmp_path: Path) -> None:
     run("predict", "--model-path", models / "wine", days, "-o", f"{tmp_path}/one/")
 
@@ -289,6 +329,9 @@ def test_killed_command_is_resumed(run: Run, models: Path, tmp_path: Path) -> No
     ("arguments", "problem"),
     [
         (["--workers", "2"], "--workers needs a directory"),
+        (["-", "a.csv"], "- is standard input, which is scored alone"),
+        (["--errors", "-"], "--errors - would mix"),
+        (["-o", "out.csv", "--errors", "./out.csv"], "./out.csv would get the predictions and the rows without one"),
         (["-o", "out/"], "standard input has no files"),
         (["--where", "day=1"], "--where selects files by their directories, and standard input has none"),
     ],
@@ -299,3 +342,17 @@ def test_options_that_need_files_or_a_directory_say_so(
     ended = run("predict", "--model-path", models / "wine", *arguments, stdin=b"pH\n1\n")
 
     assert (ended.code, problem in ended.err) == (3, True)
+
+
+@pytest.mark.parametrize("arguments", [[""], ["-o", ""], ["--errors", ""]])
+def test_name_that_is_empty_is_not_that_of_this_directory(arguments: list[str], run: Run, models: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("predict", "--model-path", models / "wine", *arguments)
+
+    assert ended.value.code == 2
+
+
+def test_dash_as_output_is_standard_output(run: Run, models: Path, tmp_path: Path, wanted: list[str]) -> None:
+    ended = run("predict", "--model-path", models / "wine", write_csv(tmp_path / "a.csv", ROWS), "-o", "-")
+
+    assert (ended.code, [row["prediction"] for row in read_csv(ended.out)]) == (0, wanted)

@@ -99,8 +99,13 @@ def test_server_that_does_not_answer_ends_with_unavailable(run: Run, tmp_path: P
     assert run("replay", file, "--url", f"http://127.0.0.1:{free_port()}").code == 8
 
 
-def test_line_that_is_no_request_is_refused_with_its_number(run: Run, models: Path, tmp_path: Path) -> None:
-    (tmp_path / "r.jsonl").write_text('{"path": "/invocations"}\n')
+@pytest.mark.parametrize(
+    "line", [b'{"path": "/invocations"}', b"\x1f\x8b\x08", b"[" * 10**5], ids=["no request", "no text", "deep"]
+)
+def test_line_that_is_no_request_is_refused_with_its_number(
+    line: bytes, run: Run, models: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "r.jsonl").write_bytes(line + b"\n")
 
     ended = run("replay", "--model-path", models / "wine", tmp_path / "r.jsonl")
 

@@ -192,7 +192,8 @@ class Gate:
         request = context.request
         with self._memory.held(request.content_length, MAX_CHANGE):
             body = await ClientBody(request, self._pause).whole(MAX_CHANGE)
-            checked = await self._changes.check(actor, route.change, context.found.variables, request.headers, body)
+            with self._memory.held_parsed(body):
+                checked = await self._changes.check(actor, route.change, context.found.variables, request.headers, body)
             if not checked.gives_run:
                 return await self._upstream.stream(request, context.target, checked.body, pause=self._pause)
             self._owners.forget()

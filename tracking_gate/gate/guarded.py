@@ -90,7 +90,7 @@ class GuardedOperations:
     async def _finished(
         self, context: RequestContext, change: Coroutine[Any, Any, web.StreamResponse]
     ) -> web.StreamResponse:
-        """Finish and record a change that was begun, even if its client hangs up."""
+        """Finish and record a change that was begun, even if its client hangs up: its caller's slot stays taken."""
         task = asyncio.create_task(change)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
@@ -99,6 +99,7 @@ class GuardedOperations:
         except asyncio.CancelledError:
             context.abandoned = True
             task.add_done_callback(lambda done: self._recorder.abandoned(context, done))
+            task.add_done_callback(lambda _: context.give_back())
             raise
         finally:
             del task  # its error refers to this frame, and both would keep the request's body

@@ -69,7 +69,7 @@ class GuardedOperations:
     ) -> web.StreamResponse:
         """Parse and decide a change, whose memory is held until its end, also if its client hangs up before."""
         headers = context.request.headers
-        with self._memory.held(len(body), MAX_BODY), self._memory.held_parsed(body):
+        with self._memory.held_parsed(body):
             guarded = GuardedRequest(
                 actor=actor,
                 fields=self._fields(context, operation, body),

@@ -15,7 +15,7 @@ WAIT_SECONDS: Final = 60.0  # a client of MLflow waits 120 s
 MAX_BODY_MEMORY: Final = 128 * 1024 * 1024  # bytes; the container has 512 MiB
 MAX_VALUES: Final = 100_000  # of one body; the largest of MLflow's clients, 1,000 metrics at once, has 10,000
 VALUE_BYTES: Final = 256  # of a parsed value with its key: `{"":0},` becomes 200 bytes, two values
-CHARACTER_BYTES: Final = 4  # of each character in a text that has one outside the Basic Multilingual Plane
+CHARACTER_BYTES: Final = 4  # of each character of a text in which one is outside the Basic Multilingual Plane
 
 
 class CallerSlots:
@@ -89,7 +89,7 @@ class BodyMemory:
         """
         if (values := count_values(body)) > MAX_VALUES:
             raise TooLarge(f"the body has more than {MAX_VALUES} values: send it in parts")
-        text = 0 if body.isascii() and b"\\u" not in body else len(body) * CHARACTER_BYTES
+        text = len(body) * (1 if body.isascii() and b"\\u" not in body else CHARACTER_BYTES)
         with self._held_bytes(min(values * VALUE_BYTES + text, self._limit // 2)):  # so that one large body has room
             yield
 

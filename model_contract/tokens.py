@@ -26,6 +26,8 @@ SUM_CHARACTERS: Final = 6  # 62 ** 6 > 2 ** 32
 FORMAT: Final = re.compile(
     rf"({TOKEN_PREFIX}([pr])_({PROJECT_ID_PATTERN})_[0-9A-Za-z]{{{RANDOM_CHARACTERS}}})_([0-9A-Za-z]{{{SUM_CHARACTERS}}})"
 )
+# Also the begin of one, in a message that was cut.
+IN_A_TEXT: Final = re.compile(rf"({TOKEN_PREFIX}[pr]_{PROJECT_ID_PATTERN}_)[0-9A-Za-z_]+")
 
 
 class TokenError(ValueError):
@@ -65,6 +67,11 @@ def new_token(project_id: str, purpose: Purpose) -> Token:
     random = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARACTERS))
     body = f"{TOKEN_PREFIX}{purpose.letter}_{project_id}_{random}"
     return Token(project_id=project_id, purpose=purpose, value=Secret(f"{body}_{checksum(body)}"))
+
+
+def without_tokens(text: str) -> str:
+    """Return a text for a log, in which a service token is only its purpose and project."""
+    return IN_A_TEXT.sub(r"\1...", text) if TOKEN_PREFIX in text else text
 
 
 def parse_token(text: str) -> Token:

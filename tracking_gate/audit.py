@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from model_contract.tokens import without_tokens
+
 STANDARD_OUTPUT: Final = "-"
 FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT  # read once, to find an incomplete last line
 MAX_TEXT: Final = 512  # characters of one value: a path of an artifact with its run and experiment has some 150
@@ -111,12 +113,13 @@ def line_of(entry: Mapping[str, Any]) -> bytes:
 
 
 def bounded(value: Any) -> Any:
-    """Return a value cut to the bounds, with its full length."""
-    if isinstance(value, str) and len(value) > MAX_TEXT:
-        return f"{value[:MAX_TEXT]}... ({len(value)} characters)"
+    """Return a value cut to the bounds, with its full length, and without a token that a client wrote there."""
+    if isinstance(value, str):
+        more = f"... ({len(value)} characters)" if len(value) > MAX_TEXT else ""
+        return without_tokens(value)[:MAX_TEXT] + more
     if isinstance(value, list):
-        more = [f"... ({len(value)} items)"] if len(value) > MAX_LIST else []
-        return [*map(bounded, value[:MAX_LIST]), *more]
+        rest = [f"... ({len(value)} items)"] if len(value) > MAX_LIST else []
+        return [*map(bounded, value[:MAX_LIST]), *rest]
     if isinstance(value, dict):
         return {key: bounded(item) for key, item in value.items()}
     return value

@@ -13,6 +13,7 @@ from model_contract.token_keys import TokenKey, meta_key, parse_key
 from model_contract.tokens import TokenError, fingerprint, parse_token, same
 
 CHECK_SECONDS: Final = 1.0  # seconds between two looks at the directory
+KUBELET_LINK: Final = "..data"  # to a new directory after each change; the kubelet adds links to new keys after it
 UNREADABLE_SECONDS: Final = 300.0  # seconds without the Secret, after which the gate is not ready
 
 
@@ -85,8 +86,12 @@ class SecretDirectory:
 
 def _state_of(path: Path) -> object:
     """Return a value that differs after each change: the kubelet moves a link, people write files."""
-    files = sorted(file for file in path.iterdir() if not file.name.startswith(".."))
-    return tuple((file.name, (found := file.stat()).st_mtime_ns, found.st_ino, found.st_size) for file in files)
+    names = sorted(file.name for file in path.iterdir() if not file.name.startswith(".."))
+    link = path / KUBELET_LINK
+    if link.is_symlink():  # only it and the names change: to look at each of 9,000 files takes the event loop 0.1 s
+        target = link.stat()
+        return (link.readlink(), target.st_ino, target.st_mtime_ns, *names)
+    return tuple((name, (found := (path / name).stat()).st_mtime_ns, found.st_ino, found.st_size) for name in names)
 
 
 def read_tokens(path: Path, *, legacy: bool = False) -> Tokens:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from model_contract.tokens import Purpose
-from testbed.gate import API, ask, gate
+from model_contract.tokens import Purpose, new_token
+from testbed.gate import API, PROJECT, ask, gate
 from testbed.mlflow_server import MlflowServer
 from testbed.processes import PATIENCE, free_port
 from tests.tracking_gate.conftest import wine_behind
@@ -138,6 +138,20 @@ def test_line_of_which_the_system_takes_a_part_is_written_to_its_end(
 )
 def test_line_is_bounded(value: object) -> None:
     assert len(line_of({"path": value})) < 5000
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+@pytest.mark.parametrize("project", [PROJECT, "a-b"])
+@pytest.mark.parametrize("written", ["{}", "/{}/api", "unknown field '{:.60}", "{0} {0}", "x" * 480 + "{}"])
+def test_token_that_a_client_writes_in_another_place_is_in_no_line(
+    written: str, project: str, purpose: Purpose
+) -> None:
+    """Such as in the path of MLFLOW_TRACKING_URI, or as the key of a tag."""
+    token = new_token(project, purpose).value.reveal()
+    line = line_of({"path": written.format(token), "archived": [token], "facts": {"key": token}}).decode()
+
+    assert token.split("_")[3][:5] not in line
+    assert f"{project}_..." in line
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\u2028b", "a\u2029b", "a\x85b", "a\x1cb", "\ud800", 'a"b'])

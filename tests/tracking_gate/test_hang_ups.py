@@ -252,6 +252,35 @@ def test_move_whose_client_hangs_up_before_it_is_decided_does_not_happen(
     assert not [line for line in lines_of(behind, version, wine_here.name) if line["op"] == "transition_stage"]
 
 
+def test_change_whose_client_hung_up_is_under_way_until_it_ends(
+    between: Relay, mlflow_3_18: MlflowServer, tmp_path: Path
+) -> None:
+    """A client that hangs up again and again has no more changes under way than one that waits."""
+    port = free_port()
+    options = ("--requests-per-caller=1", f"--metrics-port={port}")
+    between.arrived.clear()
+    between.go.clear()
+    with gate(replace(mlflow_3_18, uri=between.uri), tmp_path / "gate", *options) as found:
+        wine, jane, olga = wine_behind(found), found.basic("jane"), found.basic("olga")
+        read, move = f"{API}/registered-models/get?name={wine.name}", {"name": wine.name, "stage": "Staging"}
+        body = move | {"version": wine.version()}
+        assert found.ask("GET", read, headers=olga).status == 200
+        between.held = "transition-stage"
+        client = connected(found.uri, sent("POST", f"{API}/model-versions/transition-stage", jane, body))
+        assert between.arrived.wait(PATIENCE)
+        hang_up_and_wait(client, reset=True, port=port)
+        before = len(between.seen)
+        with connected(found.uri, head_of("GET", read, jane | {"Connection": "close"})) as waiting:
+            assert found.ask("GET", read, headers=olga).status == 200
+            forwarded = len(between.seen) - before
+            between.held = "\0"
+            between.go.set()
+            answer = rest_of(waiting)
+
+    assert forwarded == 1  # Olga's
+    assert b" 200 " in answer[:20]
+
+
 def test_move_whose_answer_is_lost_is_recorded_as_unknown_and_its_files_are_kept(
     behind: Gate, wine_here: Wine, between: Relay
 ) -> None:

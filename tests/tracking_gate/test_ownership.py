@@ -459,10 +459,12 @@ def test_assessment_of_another_projects_trace_is_not_moved_to_an_own_one(
         again = start_trace(found, own, mine.experiment, assessments=[own_one, feedback("one more")])
         taken = feedback("taken", assessment_id=made["assessment_id"])
         refused = start_trace(found, own, mine.experiment, assessments=[own_one, taken])
+        over = feedback("over", overrides=made["assessment_id"])  # MLflow would set theirs valid when it is deleted
+        refused_over = start_trace(found, own, mine.experiment, assessments=[own_one, over])
         after = ask(mlflow_3_17.uri, "GET", path).json
 
     assert (first.status, again.status) == (200, 200)
-    assert refused.status == 403
+    assert (refused.status, refused_over.status) == (403, 403)
     assert before["trace"]["trace_info"]["assessments"]
     assert after == before
 

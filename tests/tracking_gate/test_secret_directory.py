@@ -114,13 +114,19 @@ def test_changed_secret_is_read_again(tmp_path: Path) -> None:
     assert tokens
     assert tokens.find(old, NOW)
 
+    added = put(tmp_path / "second", new_token(OTHER, Purpose.PULL))
     (mounted / "..new").symlink_to(tmp_path / "second")
     (mounted / "..new").rename(mounted / "..data")
     clock.now += CHECK_SECONDS
-    tokens = directory.tokens()
+    moved = directory.tokens()
+    (mounted / f"{OTHER}.pull").symlink_to(f"..data/{OTHER}.pull")  # the kubelet does this last
+    clock.now += CHECK_SECONDS
+    linked = directory.tokens()
 
-    assert tokens
-    assert (tokens.find(old, NOW), tokens.find(new, NOW) is not None) == (None, True)
+    assert moved
+    assert [moved.find(text, NOW) is not None for text in (old, new, added)] == [False, True, False]
+    assert linked
+    assert [linked.find(text, NOW) is not None for text in (old, new, added)] == [False, True, True]
 
 
 def test_secret_that_is_gone_leaves_the_last_good_set(tmp_path: Path) -> None:

@@ -53,15 +53,8 @@ class GuardedOperations:
         if context.query or operation is None:
             raise InvalidRequest("send the fields in the body, and none in the query")
         with self._memory.held(request.content_length, MAX_BODY):
-            guarded = GuardedRequest(
-                actor=actor,
-                fields=await self._fields(context, operation),
-                registry=self._registry,
-                owners=self._cache.owners,
-                expected_production=request.headers.get("X-Gate-Expect-Production"),
-                new_project=request.headers.get(PROJECT_HEADER, "").lower() or None,
-            )
-            return await self._finished(context, self._decide(context, operation, guarded))
+            body = await ClientBody(request, self._pause).whole(MAX_BODY)
+            return await self._finished(context, self._change(context, actor, operation, body))
 
     async def finish(self) -> None:
         """Wait for changes whose clients have hung up; a change that does not end is recorded as unknown."""
@@ -71,9 +64,24 @@ class GuardedOperations:
             change.cancel()
         await asyncio.gather(*self._unfinished, return_exceptions=True)
 
-    async def _fields(self, context: RequestContext, operation: Operation) -> dict[str, Any]:
-        """Return the body's fields; the body itself is released before MLflow is asked. Raises as ClientBody.whole."""
-        body = await ClientBody(context.request, self._pause).whole(MAX_BODY)
+    async def _change(
+        self, context: RequestContext, actor: Actor, operation: Operation, body: bytes
+    ) -> web.StreamResponse:
+        """Parse and decide a change, whose memory is held until its end, also if its client hangs up before."""
+        headers = context.request.headers
+        with self._memory.held_parsed(body):
+            guarded = GuardedRequest(
+                actor=actor,
+                fields=self._fields(context, operation, body),
+                registry=self._registry,
+                owners=self._cache.owners,
+                expected_production=headers.get("X-Gate-Expect-Production"),
+                new_project=headers.get(PROJECT_HEADER, "").lower() or None,
+            )
+            return await self._decide(context, operation, guarded)
+
+    def _fields(self, context: RequestContext, operation: Operation, body: bytes) -> dict[str, Any]:
+        """Return the body's fields, and note them for the audit log. Raises InvalidRequest."""
         context.facts |= {"op": operation.name, "body_sha256": hashlib.sha256(body).hexdigest()}
         fields = parsed_body(body, context.request.headers, operation.fields)
         context.facts |= {fact: fields.get(field) for field, fact in AUDITED.items()}
@@ -82,7 +90,7 @@ class GuardedOperations:
     async def _finished(
         self, context: RequestContext, change: Coroutine[Any, Any, web.StreamResponse]
     ) -> web.StreamResponse:
-        """Finish and record a change that was begun, even if its client hangs up."""
+        """Finish and record a change that was begun, even if its client hangs up: its caller's slot stays taken."""
         task = asyncio.create_task(change)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
@@ -91,6 +99,7 @@ class GuardedOperations:
         except asyncio.CancelledError:
             context.abandoned = True
             task.add_done_callback(lambda done: self._recorder.abandoned(context, done))
+            task.add_done_callback(lambda _: context.give_back())
             raise
         finally:
             del task  # its error refers to this frame, and both would keep the request's body

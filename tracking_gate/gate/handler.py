@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -133,12 +134,13 @@ class Gate:
         check_origin(request)
         if context.route is None or context.route.access is RouteAccess.DENIED or changes_protocol(request):
             raise Forbidden(context.route.refusal if context.route else NOT_ALLOWED)
-        caller = context.caller
-        await self._slots.take(caller, is_known=context.actor is not None)
+        await self._slots.take(context.caller, is_known=context.actor is not None)
+        context.give_back = partial(self._slots.give_back, context.caller)
         try:
             return await self._answer(context, context.route)
         finally:
-            self._slots.give_back(caller)
+            if not context.abandoned:  # else the change gives it back when it ends
+                context.give_back()
 
     async def _answer(self, context: RequestContext, route: Route) -> web.StreamResponse:
         """Check the access of a route, and return MLflow's answer or the gate's own."""
@@ -192,7 +194,8 @@ class Gate:
         request = context.request
         with self._memory.held(request.content_length, MAX_CHANGE):
             body = await ClientBody(request, self._pause).whole(MAX_CHANGE)
-            checked = await self._changes.check(actor, route.change, context.found.variables, request.headers, body)
+            with self._memory.held_parsed(body):
+                checked = await self._changes.check(actor, route.change, context.found.variables, request.headers, body)
             if not checked.gives_run:
                 return await self._upstream.stream(request, context.target, checked.body, pause=self._pause)
             self._owners.forget()

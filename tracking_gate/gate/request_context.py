@@ -1,7 +1,7 @@
 """The context of one request: all facts that the gate learns about it while handling it."""
 
 import uuid
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from tracking_gate.policy.routes import Match, Route, match
 class RequestContext:
     """One request; `facts` go into its audit line, and `abandoned` notes that the client has hung up.
 
-    `forwarded_by` is the replica of the gate that has forwarded it.
+    `forwarded_by` is the replica of the gate that has forwarded it. `give_back` frees the caller's slot.
     """
 
     request: web.BaseRequest
@@ -31,6 +31,7 @@ class RequestContext:
     facts: dict[str, Any] = field(default_factory=dict)
     decision: str = "allow"
     abandoned: bool = False
+    give_back: Callable[[], None] = lambda: None
     forwarded_by: str | None = None
 
     def find_route(self) -> None:

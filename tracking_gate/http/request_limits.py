@@ -6,14 +6,16 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from tracking_gate.errors import Busy, TooManyRequests
+from tracking_gate.errors import Busy, TooLarge, TooManyRequests
 
 WAITING_FACTOR: Final = (
     8  # times as many as one caller may have under way: eight pods that start at once wait for each other
 )
 WAIT_SECONDS: Final = 60.0  # a client of MLflow waits 120 s
-# Bytes; the container has 512 MiB, and a parsed body is about two times as large.
-MAX_BODY_MEMORY: Final = 128 * 1024 * 1024
+MAX_BODY_MEMORY: Final = 128 * 1024 * 1024  # bytes; the container has 512 MiB
+MAX_VALUES: Final = 100_000  # of one body; the largest of MLflow's clients, 1,000 metrics at once, has 10,000
+VALUE_BYTES: Final = 256  # of a parsed value with its key: `{"":0},` becomes 200 bytes, two values
+CHARACTER_BYTES: Final = 4  # of each character of a text in which one is outside the Basic Multilingual Plane
 
 
 class CallerSlots:
@@ -67,7 +69,7 @@ class CallerSlots:
 
 
 class BodyMemory:
-    """Memory for the bodies that are read whole, of all requests under way."""
+    """Memory for the bodies that are read whole, of all requests under way, and for what is parsed of them."""
 
     def __init__(self) -> None:
         self._held = 0
@@ -75,7 +77,23 @@ class BodyMemory:
     @contextmanager
     def held(self, length: int | None, limit: int) -> Iterator[None]:
         """Hold the bytes of a body of `length`, or `limit` bytes if the length is unknown or more. Raises Busy."""
-        size = limit if length is None else min(length, limit)
+        with self._held_bytes(limit if length is None else min(length, limit)):
+            yield
+
+    @contextmanager
+    def held_parsed(self, body: bytes) -> Iterator[None]:
+        """Hold what a body of JSON takes once it is parsed: of the smallest values 30 times its own length.
+
+        Raises TooLarge if it has more values than any client sends, Busy.
+        """
+        if (values := count_values(body)) > MAX_VALUES:
+            raise TooLarge(f"the body has more than {MAX_VALUES} values: send it in parts")
+        text = len(body) * (1 if body.isascii() and b"\\u" not in body else CHARACTER_BYTES)
+        with self._held_bytes(min(values * VALUE_BYTES + text, MAX_BODY_MEMORY // 2)):  # so that one large body has room
+            yield
+
+    @contextmanager
+    def _held_bytes(self, size: int) -> Iterator[None]:
         if self._held + size > MAX_BODY_MEMORY:
             raise Busy("the gate holds as many large bodies as it can; try again")
         self._held += size
@@ -83,3 +101,17 @@ class BodyMemory:
             yield
         finally:
             self._held -= size
+
+
+def count_values(body: bytes) -> int:
+    """Return how many values a body of JSON has at most, without parsing it: each follows a `,`, a `[` or a `{`."""
+    if (most := _marks(body)) <= MAX_VALUES:
+        return most
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # every `"` that is left begins or ends a text
+    if (texts := bare.count(b'"') // 2) > 2 * MAX_VALUES:  # keys, and values
+        return (texts + 1) // 2
+    return sum(_marks(part) for part in bare.split(b'"')[::2])
+
+
+def _marks(body: bytes) -> int:
+    return 1 + sum(body.count(mark) for mark in (b",", b"[", b"{"))

@@ -80,18 +80,19 @@ class PeopleChangeChecks:
     async def _check_assessments(self, change: PeopleChange, fields: Json) -> None:
         """Raise Forbidden if the request names an assessment that its trace does not have.
 
-        MLflow before 3.18 finds an assessment by its id alone, and would move it here from another trace. A request for
-        a new trace may name none either: another request may have made that trace a moment ago. MLflow's clients name
-        none.
+        MLflow before 3.18 finds an assessment by its id alone, and would move it here from another trace. Every MLflow
+        sets one valid again when the assessment that overrides it is deleted. A request for a new trace may name none
+        either: another request may have made that trace a moment ago. MLflow's clients name none.
         """
         if change is not NEW_TRACE:
             return
         info = TRACE_INFO.split(".")
-        given = {one for one in values_at(fields, [*info, "assessments", "*", "assessment_id"]) if one}
+        ids = [values_at(fields, [*info, "assessments", "*", key]) for key in ("assessment_id", "overrides")]
+        given = {str(one) for found in ids for one in found if one}
         trace_ids = values_at(fields, [*info, "trace_id"])
         known = await self._registry.assessments_of_trace(str(trace_ids[0])) if given and trace_ids else None
         if not given <= (known or set()):
-            raise Forbidden("an assessment_id is not one of this trace: leave it out, and MLflow chooses one")
+            raise Forbidden("an assessment_id or overrides is not of this trace: leave it out, and MLflow chooses one")
 
     async def _projects(self, actor: Actor, kind: ChangedObject, value: str) -> list[str | None]:
         if kind is ChangedObject.DATASET:

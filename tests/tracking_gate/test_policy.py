@@ -352,6 +352,19 @@ def test_objects_of_a_promoted_version_are_not_deleted_or_renamed(wine: Wine) ->
     assert wine.stage(version) == "Production"
 
 
+def test_version_whose_run_was_deleted_goes_to_staging_when_the_run_is_restored(wine: Wine) -> None:
+    version, gate, jane = wine.version(), wine.gate, wine.gate.basic("jane")
+    to_staging = {"name": wine.name, "version": version, "stage": "Staging"}
+
+    assert gate.ask("POST", f"{API}/runs/delete", {"run_id": wine.run}, jane).status == 200
+    refused = gate.ask("POST", f"{API}/model-versions/transition-stage", to_staging, jane)
+    assert gate.ask("POST", f"{API}/runs/restore", {"run_id": wine.run}, jane).status == 200
+    moved = gate.ask("POST", f"{API}/model-versions/transition-stage", to_staging, jane)
+
+    assert (refused.status, moved.status) == (409, 200)
+    assert "restore the run first" in refused.message
+
+
 def test_model_without_promoted_versions_is_its_owners(wine: Wine) -> None:
     version, gate, jane = wine.version(), wine.gate, wine.gate.basic("jane")
 

@@ -15,7 +15,9 @@ from tracking_gate.policy.guarded_request import (
 )
 from tracking_gate.policy.protected_names import ProtectedNames
 
+STAGING: Final = "Staging"
 PRODUCTION: Final = "Production"
+DELETED: Final = "deleted"  # MLflow's lifecycle_stage of a run
 READY: Final = "READY"
 NO_VERSION: Final = "none"  # in the header, if the client believes that no version is in Production
 PROTECTED_ALIASES: Final = ProtectedNames(("production",))
@@ -36,6 +38,8 @@ async def transition_stage(request: GuardedRequest) -> Approval:
     if stage == version.stage and not archived:
         return Approval(body=request.fields, noop=True, facts=facts)
     check_movable(version, stage)
+    if stage == STAGING:
+        await check_run_is_kept(request, version)
     return Approval(body=request.fields, facts=facts)
 
 
@@ -56,6 +60,19 @@ def check_movable(version: Version, stage: str) -> None:
         raise Conflict(
             f"version {version.version} is in stage {version.stage}; only one in Staging, or one that was in"
             " Production, goes there"
+        )
+
+
+async def check_run_is_kept(request: GuardedRequest, version: Version) -> None:
+    """Raise Conflict if the version's run was deleted: `mlflow gc` would take the files of a promoted version with it.
+
+    A move into Production is not held up by that, since it may be a rollback.
+    """
+    run = await request.registry.raw_run(version.run_id) if version.run_id else None
+    if run and run["run"]["info"].get("lifecycle_stage") == DELETED:
+        raise Conflict(
+            f"the run of version {version.version} was deleted, and `mlflow gc` would remove the version's files:"
+            " restore the run first"
         )
 
 

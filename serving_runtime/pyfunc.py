@@ -117,9 +117,9 @@ def own_copy(prediction: Any) -> Any:
             return prediction.copy()
         case dict() if type(prediction) is dict:
             return {name: own_copy(item) for name, item in prediction.items()}
-        case list() if type(prediction) is list:
+        case list() | tuple() if type(prediction) in {list, tuple}:
             are_arrays = bool(prediction) and isinstance(prediction[0], np.ndarray)
-            return [own_copy(item) for item in prediction] if are_arrays else list(prediction)
+            return type(prediction)(map(own_copy, prediction) if are_arrays else prediction)
         case _:
             return prediction
 

@@ -29,6 +29,7 @@ Parsed = TypeVar("Parsed")
 
 CONNECT_TIMEOUT: Final = 10.0
 INTERIM: Final = range(102, 200)
+JSON: Final = "application/json"
 USABLE: Final = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 PAGE_NAME: Final = re.compile(r"(?i)\.(?:[sx]?html?|xht)$")  # a file that is a page itself, such as a report
 LONGEST_JSON: Final = 8 << 20  # a run with 1,000 parameters of 6,000 characters; parsed, at most 25 times as much
@@ -90,9 +91,7 @@ class Client:
 
     def post_json(self, what: str, target: str, document: Mapping[str, object]) -> dict[str, Any]:
         body = json.dumps(document).encode()
-        return self._json(
-            Request(what=what, target=target, method="POST", headers={"Content-Type": "application/json"}, body=body)
-        )
+        return self._json(Request(what=what, target=target, method="POST", headers={"Content-Type": JSON}, body=body))
 
     def get_parsed(self, what: str, target: str, parse: Callable[[Iterable[bytes]], Parsed]) -> Parsed:
         """Return the body as `parse` reads it, piece by piece; `parse` raises ValueError if it is not MLflow's."""
@@ -167,7 +166,8 @@ class Client:
                 raise self._not_json(request.what, answer, b"") from error
 
     def _not_json(self, what: str, answer: Answer, beginning: bytes) -> DeliveryError:
-        if not (answer.delimited or is_html_page(answer.headers, beginning)):
+        may_be_cut = not answer.delimited and answer.headers.get("Content-Type", JSON).startswith(JSON)
+        if may_be_cut and not is_html_page(answer.headers, beginning):
             return TransientError(f"{what}: the connection was cut in the answer, which has no length")
         return InvalidInputError(f"{what}: {not_json_message(answer.headers, beginning, self._peer)}")
 

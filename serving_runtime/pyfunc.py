@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -117,11 +117,16 @@ def own_copy(prediction: Any) -> Any:
             return prediction.copy()
         case dict() if type(prediction) is dict:
             return {name: own_copy(item) for name, item in prediction.items()}
-        case list() if type(prediction) is list:
-            are_arrays = bool(prediction) and isinstance(prediction[0], np.ndarray)
-            return [own_copy(item) for item in prediction] if are_arrays else list(prediction)
+        case list() | tuple() if type(prediction) in {list, tuple}:
+            return type(prediction)(map(own_copy, prediction) if _are_arrays(prediction) else prediction)
         case _:
             return prediction
+
+
+def _are_arrays(items: Sequence[Any]) -> bool:
+    """Return True for arrays, or dicts of arrays, by the first item: to look at each of many numbers takes long."""
+    first = next(iter(items), None)
+    return any(isinstance(item, np.ndarray) for item in (first.values() if type(first) is dict else (first,)))
 
 
 def stream(model: StreamingModel, data: Any, params: dict[str, Any] | None) -> Generator[Any]:

@@ -85,6 +85,17 @@ def without_length(exchange: Exchange) -> bool:
     return True
 
 
+def text_without_length(exchange: Exchange) -> bool:
+    """Send a text that ends with the connection, as another program at MLflow's address may."""
+    exchange.send_response(200)
+    exchange.send_header("Content-Type", "text/plain")
+    exchange.send_header("Connection", "close")
+    exchange.end_headers()
+    exchange.wfile.write(b"It works!")
+    exchange.hang_up()
+    return True
+
+
 def stall(after: int) -> Rule:
     """Send so many bytes, and then nothing until the client goes away. A shorter answer is whole."""
 

@@ -192,7 +192,7 @@ class ParquetWriter(Writer):
     def _write(self, rows: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any] = NO_ARRAYS) -> None:
         if not self._columns.names:
             return
-        columns = {name: arrays.get(name, [row.get(name) for row in rows]) for name in self._columns.names}
+        columns = {name: self._values(name, rows, arrays) for name in self._columns.names}
         try:
             table = arrow.table(columns, schema=self._schema)
         except (arrow.ArrowInvalid, arrow.ArrowTypeError, OverflowError) as error:
@@ -203,6 +203,13 @@ class ParquetWriter(Writer):
             ) from None
         self._schema = table.schema
         self._add(table)
+
+    def _values(self, name: str, rows: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any]) -> Any:
+        """Return a column; one of Arrow as its values if the file has another type: Arrow would make 7 of "007"."""
+        if (array := arrays.get(name)) is None:
+            return [row.get(name) for row in rows]
+        is_of_file = self._schema is None or array.type == self._schema.field(name).type
+        return array if is_of_file else array.to_pylist()
 
     def _add(self, table: Any) -> None:
         self._group.append(table)

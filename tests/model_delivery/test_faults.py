@@ -24,6 +24,7 @@ from testbed.faults import (
     only,
     slowly,
     stall,
+    text_without_length,
     without_length,
     without_ranges,
 )
@@ -180,6 +181,7 @@ FINAL: dict[str, tuple[Callable[[], list[Rule]], ExitCode, str]] = {
         ExitCode.INVALID_INPUT,
         "is not a JSON object; check that MLflow itself is at",
     ),
+    "a text without a length": (lambda: [text_without_length], ExitCode.INVALID_INPUT, "is not a JSON object"),
     "JSON of another kind": (lambda: [answer(200, b"[]")], ExitCode.INVALID_INPUT, "is not a JSON object"),
     "JSON without what it must have": (
         lambda: [answer(200, b"{}")],

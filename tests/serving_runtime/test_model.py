@@ -363,6 +363,8 @@ def test_model_whose_answer_to_one_row_is_another_among_rows_is_not_merged(
         "pd.DataFrame({'p': self.whole}, copy=False)",
         "{'p': self.whole}",
         "[self.whole]",
+        "(self.whole, self.whole)",
+        "[{'p': self.whole[at:]} for at in range(len(data))]",
     ],
 )
 def test_prediction_does_not_change_with_the_next_one(kept: str, written: Callable[..., Model]) -> None:

@@ -246,7 +246,9 @@ def _check_public_issuer(entry: StrictObject, caller: Caller, issuer: str) -> No
     if caller.rights is not ActorKind.PULL and set(GITLAB_PROJECT) & set(caller.claims):
         for claim, value in GITLAB_BRANCH.items():
             if caller.claims.get(claim) != value:
-                raise entry.fault("claims", f'must have "{claim}": "{value}": a tag may have the name of the branch')
+                raise entry.fault(
+                    "claims", f'must have "{claim}": "{value}", as for GitLab, where a tag may have the branch\'s name'
+                )
 
 
 def _rights(entry: StrictObject, account: str | None) -> ActorKind:

@@ -128,6 +128,24 @@ def test_columns_keep_their_types_beside_predictions_that_are_no_numbers(
     assert 'the column "far" holds values of timestamp[us, tz=Mars/Phobos] that have no text' in refused.err
 
 
+@pytest.mark.parametrize(
+    ("kind", "other"), [(pa.int64(), ["007"]), (pa.list_(pa.int64()), ["7"])], ids=["a number", "a list"]
+)
+def test_column_of_another_type_in_a_later_file_is_refused(
+    kind: pa.DataType, other: list[str], run: Run, models: Path, tmp_path: Path
+) -> None:
+    """Arrow would write the text "007" as the number 7, and has no cast of a text to a list."""
+    first, second = tmp_path / "1.parquet", tmp_path / "2.parquet"
+    for file, kept in ((first, pa.array([None], kind)), (second, pa.array(other))):
+        parquet.write_table(pa.table({"expression": ["'red'"], "id": kept}), file)
+    command = ["predict", "--model-path", models / "chosen", first, second, "-o", tmp_path / "out.parquet"]
+
+    ended = run(*command, "--keep-columns", "id")
+
+    assert (ended.code, (tmp_path / "out.parquet").exists()) == (2, False)
+    assert "a Parquet column cannot hold" in ended.err
+
+
 def test_dictionary_with_a_null_is_kept(run: Run, models: Path, tmp_path: Path) -> None:
     """Arrow writes no such dictionary to Parquet."""
     colours = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(["red", None]))

@@ -167,7 +167,7 @@ def copy_pull_tokens(
         except ApiError as error:
             if error.status.code != UNPROCESSABLE:
                 raise
-            refused.append(error.status.message)
+            refused.append(error.status.message or f"{pull_secret(project)} is refused")
     if prune:
         wanted = {pull_secret(project) for project in tokens}
         for found in client.list(Secret, namespace=namespace, labels={"app.kubernetes.io/managed-by": "model-api"}):
@@ -175,7 +175,9 @@ def copy_pull_tokens(
                 _remove(client, found.metadata.name, namespace)
                 yield found.metadata.name, "removed"
     if refused:
-        raise PartialError(f"{'; '.join(refused)}. The other Secrets are right: delete this, and run the command again")
+        raise PartialError(
+            f"{'; '.join(refused)}. The other Secrets are right: delete what is refused, and run the command again"
+        )
 
 
 def _copy(client: Client, namespace: str, project: str, token: str) -> str:

@@ -21,7 +21,15 @@ from model_contract.kubeconfig import KubeconfigError, MalformedKubeconfigError,
 from model_contract.model_ref import printable
 from model_contract.names import PROJECT_ID_LABEL, PROJECT_TOKENS_SECRETS, TOKEN_KEY, pull_secret
 from model_contract.tls import TlsSettingError, check_authorities
-from model_lifecycle.errors import InvalidError, NotAuthorisedError, UnavailableError
+from model_lifecycle.errors import (
+    InvalidError,
+    LifecycleError,
+    NotAuthorisedError,
+    NotFoundError,
+    PartialError,
+    PreconditionError,
+    UnavailableError,
+)
 from model_lifecycle.http_client import proxy_errors
 
 SecretData = Mapping[str, bytes]
@@ -30,6 +38,16 @@ SecretPatch = Mapping[str, bytes | None]  # None removes a key
 CONFLICT: Final = 409
 REMEDY: Final = "set KUBECONFIG to the file of your cluster"
 NOT_FOUND: Final = 404
+UNPROCESSABLE: Final = 422  # such as a change of an immutable Secret, or one above a MiB
+KINDS: Final[Mapping[int, type[LifecycleError]]] = {
+    400: InvalidError,
+    401: NotAuthorisedError,
+    403: NotAuthorisedError,
+    NOT_FOUND: NotFoundError,
+    CONFLICT: PreconditionError,
+    413: PreconditionError,
+    UNPROCESSABLE: PreconditionError,
+}
 TRIES: Final = 5
 LABELS: Final = {"app.kubernetes.io/managed-by": "model-api", "app.kubernetes.io/part-of": "mlflow-model-api"}
 
@@ -38,7 +56,7 @@ LABELS: Final = {"app.kubernetes.io/managed-by": "model-api", "app.kubernetes.io
 def client_of(context: str | None) -> Iterator[Client]:
     """Yield a client for a context of the kubeconfig, or for the pod's ServiceAccount.
 
-    Raises InvalidError, UnavailableError, NotAuthorisedError.
+    Raises LifecycleError, also for an answer that the block does not handle.
     """
     try:
         configuration, proxy = _configuration(context)
@@ -57,7 +75,8 @@ def client_of(context: str | None) -> Iterator[Client]:
     except (ConfigError, KubeconfigError) as error:
         raise UnavailableError(f"no cluster: {printable(str(error))}; {REMEDY}") from error
     except httpx2.HTTPStatusError as error:
-        raise NotAuthorisedError(str(error)) from error
+        kind = KINDS.get(error.response.status_code, UnavailableError)
+        raise kind(error.status.message if isinstance(error, ApiError) else str(error)) from error
     except httpx2.TransportError as error:
         raise UnavailableError(f"the cluster does not answer: {error}") from error
 
@@ -133,35 +152,59 @@ class TokenSecret:
         return Secret(metadata=ObjectMeta(name=self._names[0], namespace=self._namespace, labels=LABELS), type="Opaque")
 
 
-def copy_pull_tokens(client: Client, namespace: str, tokens: Mapping[str, str], *, prune: bool) -> dict[str, str]:
-    """Create or correct the Secret of each project, and return what was done, by the Secret's name.
+def copy_pull_tokens(
+    client: Client, namespace: str, tokens: Mapping[str, str], *, prune: bool
+) -> Iterator[tuple[str, str]]:
+    """Create or correct the Secret of each project, and yield its name and what was done.
 
-    With `prune`, Secrets with the label of this command are removed if their project has no pull token.
+    With `prune`, Secrets with the label of this command are removed if their project has no pull token. Raises
+    PartialError at the end if the API server refuses one, such as an immutable Secret: the others are right then.
     """
-    done = {}
+    refused = []
     for project, token in tokens.items():
-        name, data = pull_secret(project), {TOKEN_KEY: _encoded(token.encode())}
-        found = get(client, name, namespace)
-        if found is None:
-            labels = LABELS | {PROJECT_ID_LABEL: project}
-            client.create(
-                Secret(metadata=ObjectMeta(name=name, namespace=namespace, labels=labels), type="Opaque", data=data)
-            )
-            done[name] = "created"
-        elif (found.data or {}).get(TOKEN_KEY) != data[TOKEN_KEY]:
-            client.patch(Secret, name, {"data": data}, namespace=namespace, patch_type=PatchType.MERGE)
-            done[name] = (
-                "changed" if _is_ours(found) else "replaced: it held another token, and was not made by this command"
-            )
-        else:
-            done[name] = "as it should be"
+        try:
+            yield pull_secret(project), _copy(client, namespace, project, token)
+        except ApiError as error:
+            if error.status.code != UNPROCESSABLE:
+                raise
+            refused.append(error.status.message or f"{pull_secret(project)} is refused")
     if prune:
         wanted = {pull_secret(project) for project in tokens}
         for found in client.list(Secret, namespace=namespace, labels={"app.kubernetes.io/managed-by": "model-api"}):
             if found.metadata and found.metadata.name and found.metadata.name not in wanted:
-                client.delete(Secret, found.metadata.name, namespace=namespace)
-                done[found.metadata.name] = "removed"
-    return done
+                _remove(client, found.metadata.name, namespace)
+                yield found.metadata.name, "removed"
+    if refused:
+        raise PartialError(
+            f"{'; '.join(refused)}. The other Secrets are right: delete what is refused, and run the command again"
+        )
+
+
+def _copy(client: Client, namespace: str, project: str, token: str) -> str:
+    """Create or correct the Secret of a project, and return what was done. Raises ApiError."""
+    name, data = pull_secret(project), {TOKEN_KEY: _encoded(token.encode())}
+    found = get(client, name, namespace)
+    if found is None:
+        metadata = ObjectMeta(name=name, namespace=namespace, labels=LABELS | {PROJECT_ID_LABEL: project})
+        try:
+            client.create(Secret(metadata=metadata, type="Opaque", data=data))
+        except ApiError as error:  # another caller may have been first
+            if error.status.code != CONFLICT or (found := get(client, name, namespace)) is None:
+                raise
+        else:
+            return "created"
+    if (found.data or {}).get(TOKEN_KEY) == data[TOKEN_KEY]:
+        return "as it should be"
+    client.patch(Secret, name, {"data": data}, namespace=namespace, patch_type=PatchType.MERGE)
+    return "changed" if _is_ours(found) else "replaced: it held another token, and was not made by this command"
+
+
+def _remove(client: Client, name: str, namespace: str) -> None:
+    try:
+        client.delete(Secret, name, namespace=namespace)
+    except ApiError as error:
+        if error.status.code != NOT_FOUND:  # another caller was first
+            raise
 
 
 def get(client: Client, name: str, namespace: str) -> Any:

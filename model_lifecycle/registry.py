@@ -145,6 +145,12 @@ class Registry:
             return None
         return experiment_id, _tags(self._object("experiment", answer)).get(TAG_PROJECT_ID)
 
+    def has_deleted_run(self, version: Version) -> bool:
+        """Return True if the version's run is deleted; False also if it is gone, or another project's."""
+        with suppress(NotFoundError, NotAuthorisedError):
+            return bool(version.run_id) and self._run_info(version.run_id).get("lifecycle_stage") == "deleted"
+        return False
+
     def transition(self, version: Version, stage: str, *, archive: bool = False, expected: str | None = None) -> None:
         """Move a version to a stage. Raises UnclearError, too: read the version then.
 
@@ -192,7 +198,7 @@ class Registry:
         return _text(self._object("info", found), "artifact_uri")
 
     def run(self, run_id: str) -> Run:
-        info = self._object("info", self._object("run", self._rest.get(f"{API}/runs/get", run_id=run_id)))
+        info = self._run_info(run_id)
         return Run(experiment_id=_text(info, "experiment_id"), artifact_uri=_text(info, "artifact_uri"))
 
     def logged_model_of_run(self, run_id: str, experiment_id: str, name: str) -> str | None:
@@ -207,6 +213,9 @@ class Registry:
     def files(self) -> MlflowRest:
         """The client for the bytes of files, below `file_path`."""
         return self._rest
+
+    def _run_info(self, run_id: str) -> Json:
+        return self._object("info", self._object("run", self._rest.get(f"{API}/runs/get", run_id=run_id)))
 
     def _object(self, key: str, answer: Json) -> Json:
         """Return the object under a key of an answer. Raises InvalidError if another server than MLflow answers."""

@@ -133,7 +133,7 @@ def verify(token_file: Path | None, namespace: str, secret_name: str | None, con
         found = token_store.find(secret.read(), value.reveal())
     if found is None:
         raise NotAuthorisedError("this token is not in the Secret")
-    if found.expires and datetime.fromisoformat(found.expires) <= now():
+    if (end := token_store.end_of(found.expires)) and end <= now():
         raise NotAuthorisedError(f"{found.key} has ended at {found.expires}")
     click.echo("  ".join(str(value) for value in row(found).values() if value is not None))
 
@@ -148,7 +148,7 @@ def sync(compute: str, prune: bool, namespace: str, secret_name: str | None, con
     """Copy each project's pull token, and nothing else, to the Secret that its pods mount."""
     with client_of(context) as client:
         tokens = token_store.pull_tokens(TokenSecret(client, namespace, secret_name).read())
-        for name, what in copy_pull_tokens(client, compute, tokens, prune=prune).items():
+        for name, what in copy_pull_tokens(client, compute, tokens, prune=prune):
             click.echo(f"{compute}/{name}: {what}")
 
 

@@ -21,6 +21,7 @@ from model_lifecycle.promotion_file import PromotionFile, PromotionFileError
 # Variables by which git finds another repository than the one that holds the file. Hooks have them.
 OF_ANOTHER_REPOSITORY: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 MISSING: Final = 1  # code of `git rev-parse --verify --quiet` if there is no such commit; that of any fault is 128
+SAFE_DIRECTORY: Final = "--add safe.directory"  # in the command by which git is told to read another user's repository
 
 
 @click.command()
@@ -90,5 +91,6 @@ def git(file: Path, *arguments: str, given: bytes = b"") -> subprocess.Completed
     if done.returncode > MISSING:  # such as a repository of another user, which git does not read in a container
         lines = done.stderr.decode("utf-8", "replace").splitlines() or [""]  # of GIT_TRACE and warnings too
         said = next((line for line in lines if line.startswith("fatal:")), lines[0])
-        raise InvalidError(f"git does not read the repository of {file}: {printable(said)}")
+        remedy = next((f"; run: {line.strip()}" for line in lines if SAFE_DIRECTORY in line), "")
+        raise InvalidError(f"git does not read the repository of {file}: {printable(said + remedy)}")
     return done

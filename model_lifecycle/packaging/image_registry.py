@@ -1,7 +1,7 @@
 """A registry of images, by the OCI distribution protocol.
 
-oras asks credential helpers, and gets a registry's tokens. It cannot send what is not a
-file, reads a whole blob into memory, and tries for two minutes after a refused login; so requests are sent here.
+oras asks credential helpers. It cannot send what is not a file, reads a whole blob into memory, and tries for two
+minutes after a refused login; so requests are sent here.
 """
 
 import logging
@@ -33,9 +33,9 @@ from model_lifecycle.errors import (
     UnavailableError,
 )
 from model_lifecycle.http_client import cause_of_failure, error_of, peer_of, proxy_errors
-from model_lifecycle.packaging.image import MANIFEST_TYPE
+from model_lifecycle.packaging.image import MANIFEST_TYPE, digest_of
 from model_lifecycle.packaging.login_file import Login, login_of, server_of
-from model_lifecycle.packaging.refresh_token import RefreshTokenAuth
+from model_lifecycle.packaging.registry_login import RegistryLogin
 
 USER: Final = "ORAS_USER"
 PASSWORD: Final = "ORAS_PASS"
@@ -47,6 +47,18 @@ TRIES: Final = 3
 PAUSE: Final = 1.0  # seconds before the second try; twice as many before the third
 LONGEST_WAIT: Final = 60.0  # seconds that a registry may ask for
 REFRESH_TOKEN: Final = "<token>"  # the user that a credential helper tells if the password is a refresh token
+# A tag may name an image of any of these kinds; a registry may hide those that a request does not accept.
+ANY_MANIFEST: Final = {
+    "Accept": ", ".join(
+        (
+            MANIFEST_TYPE,
+            "application/vnd.oci.image.index.v1+json",
+            "application/vnd.docker.distribution.manifest.v2+json",
+            "application/vnd.docker.distribution.manifest.list.v2+json",
+        )
+    )
+}
+DIGEST: Final = "Docker-Content-Digest"
 BINARY: Final = {"Content-Type": "application/octet-stream"}
 ERROR_CODE: Final = re.compile(r"[A-Z_]{1,40}")
 
@@ -73,7 +85,7 @@ class ImageRegistry:
         self._scheme, answer = self._ping()
         if answer.status_code == HTTPStatus.NOT_FOUND:
             raise InvalidError(f"{self._reference.registry} is no registry of images: it has no address /v2/")
-        self._auth = self._authentication(answer.headers.get("WWW-Authenticate", ""))
+        self._login = RegistryLogin(self._reference.registry, self._found_login(), self._session, self._verify)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,11 +94,13 @@ class ImageRegistry:
     def digest_of(self, reference: str) -> str | None:
         """Return the digest of the image with this tag or digest; None if there is none."""
         url = self._url(f"manifests/{reference}")
-        answer = _tried(lambda: self._send("HEAD", url, {"Accept": MANIFEST_TYPE}))
+        answer = _tried(lambda: self._send("HEAD", url, ANY_MANIFEST))
+        if not (answer.ok and answer.headers.get(DIGEST)):  # some registries answer GET only, some without a digest
+            answer = _tried(lambda: self._send("GET", url, ANY_MANIFEST))
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
         self._check(answer)
-        return answer.headers.get("Docker-Content-Digest") or reference
+        return answer.headers.get(DIGEST) or digest_of(answer.content)
 
     def put_blob(self, digest: str, size: int, body: Body) -> bool:
         """Send a blob, unless the repository has it: then return False."""
@@ -115,7 +129,7 @@ class ImageRegistry:
         target = f"{location}{separator}{urlencode({'digest': digest})}"
         answer = self._send("PUT", target, BINARY, body, size)
         if answer.status_code in MOVED:
-            answer = self._request("PUT", self._elsewhere(answer), BINARY, body, size)  # without the login
+            answer = self._send("PUT", self._elsewhere(answer), BINARY, body, size)
         self._check(answer)
 
     def _elsewhere(self, answer: requests.Response) -> str:
@@ -144,19 +158,7 @@ class ImageRegistry:
         except requests.exceptions.RequestException as error:
             raise self._failure(error, "http") from error
 
-    def _authentication(self, challenge: str) -> Any:
-        kind = "basic" if challenge.lower().startswith("basic") else "token"
-        auth = oras.auth.get_auth_backend(kind, self._session, self._scheme == "http", tls_verify=self._verify)
-        login = self._login(auth)
-        if login.refresh_token and kind == "token":
-            return RefreshTokenAuth(login.refresh_token, self._session, self._verify)
-        if login.basic:
-            auth._basic_auth = login.basic
-        elif kind == "basic":
-            raise self._refused()
-        return auth
-
-    def _login(self, auth: oras.auth.base.AuthBackend) -> Login:
+    def _found_login(self) -> Login:
         user, password = self._environ.get(USER), self._environ.get(PASSWORD)
         if user and password:
             return Login(basic=b64encode(f"{user}:{password}".encode()).decode())
@@ -166,7 +168,7 @@ class ImageRegistry:
             return login
         helper, name = login.helper
         try:
-            told = auth._get_auth_from_creds_store(helper, name)
+            told = oras.auth.get_auth_backend("basic", self._session)._get_auth_from_creds_store(helper, name)
             user, _, password = b64decode(told or "").decode().partition(":")
         except (OSError, ValueError, LookupError, TypeError):
             raise InvalidError(f"docker-credential-{helper} cannot be asked for the login of {name}") from None
@@ -181,22 +183,12 @@ class ImageRegistry:
         size: int = 0,
     ) -> requests.Response:
         """Send a request, and again if the registry wants a login or a new token. Raises UnavailableError."""
-        own = urlsplit(url).netloc == self._server  # a registry may send uploads to another host
-        sent = {**(headers or {}), **(self._auth.get_auth_header() if own else {})}
-        answer = self._request(method, url, sent, body, size)
+        own = _place(url) == _place(self._url(""))  # a registry may send uploads to another host
+        answer = self._request(method, url, {**(headers or {}), **(self._login.header if own else {})}, body, size)
         if answer.status_code != HTTPStatus.UNAUTHORIZED or not own:
             return answer
-        if self._scheme == "https" and 'realm="http:' in answer.headers.get("WWW-Authenticate", ""):
-            raise InvalidError(f"the registry {self._reference.registry} asks for the login without TLS")
-        try:
-            renewed, changed = self._auth.authenticate_request(answer, dict(headers or {}), refresh=True)
-        except requests.exceptions.RequestException as error:
-            raise self._failure(error, self._scheme) from error
-        except (AttributeError, LookupError, TypeError, ValueError) as error:  # oras reads the challenge without checks
-            raise InvalidError(
-                f"the registry {self._reference.registry} asks for a login by an unknown method"
-            ) from error
-        return self._request(method, url, renewed, body, size) if changed else answer
+        changed = self._login.renew(answer.headers.get("WWW-Authenticate", ""), plain=self._scheme == "http")
+        return self._request(method, url, {**(headers or {}), **self._login.header}, body, size) if changed else answer
 
     def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, size: int
@@ -278,6 +270,12 @@ def _tried(send: Callable[[], Result]) -> Result:
                 raise
             time.sleep(max(PAUSE * 2**attempt, min(error.retry_after or 0.0, LONGEST_WAIT)))
     raise AssertionError(TRIES)
+
+
+def _place(url: str) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port, however they are written."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def _is_local(host: str) -> bool:

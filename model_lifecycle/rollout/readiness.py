@@ -27,17 +27,22 @@ class Readiness:
     failed: bool = False
 
 
-def readiness(deployment: Json, pods: Sequence[Json]) -> Readiness:
-    """Return the progress. `pods` are those of the Deployment's present template."""
+def readiness(deployment: Json, pods: Sequence[Json], *, timed_out_before: str | None = None) -> Readiness:
+    """Return the progress. `pods` are those of the Deployment's present template.
+
+    `timed_out_before` is what `timed_out_at` returned before the last change: Kubernetes takes that back only when it
+    sees progress, which may be later than the change.
+    """
     status, replicas = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
     if status.get("observedGeneration", 0) < deployment["metadata"]["generation"]:
         return Readiness(text="Kubernetes has not seen the change")
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
     if updated == replicas and status.get("replicas", 0) == updated and available == updated:
         return Readiness(text=f"{available} of {replicas} pods available", done=True)
+    timed_out = timed_out_at(deployment) not in {None, timed_out_before}
     reasons = "; ".join([*_conditions(status), *_pod_reasons(pods)])
     text = f"{min(updated, available)} of {replicas} new pods available" + (f": {reasons}" if reasons else "")
-    return Readiness(text=text, failed=_deadline_exceeded(status) or any(map(_will_not_start, pods)))
+    return Readiness(text=text, failed=timed_out or any(map(_will_not_start, pods)))
 
 
 def is_selected(deployment: Json, pod: Json) -> bool:
@@ -69,8 +74,12 @@ def is_ready(pod: Json) -> bool:
     )
 
 
-def _deadline_exceeded(status: Json) -> bool:
-    return any(one.get("reason") == "ProgressDeadlineExceeded" for one in status.get("conditions", []))
+def timed_out_at(deployment: Json) -> str | None:
+    """Return the time at which the Deployment exceeded its deadline for progress; None if it has not."""
+    conditions: Sequence[Json] = deployment.get("status", {}).get("conditions", [])
+    return next(
+        (str(one.get("lastUpdateTime")) for one in conditions if one.get("reason") == "ProgressDeadlineExceeded"), None
+    )
 
 
 def _conditions(status: Json) -> Iterator[str]:

@@ -29,7 +29,7 @@ from model_lifecycle.rollout.pod_checks import (
     info_of,
     version_difference,
 )
-from model_lifecycle.rollout.readiness import Readiness, is_ready, readiness
+from model_lifecycle.rollout.readiness import Readiness, is_ready, readiness, timed_out_at
 from model_lifecycle.rollout.target import Kind, Target
 from model_lifecycle.rollout.workload_lease import WorkloadLease, held_lease
 from model_lifecycle.rollout.workloads import (
@@ -96,6 +96,7 @@ class Rollout:
         self._client, self._progress = client, progress
         self._cluster = ClusterObjects(client=client, namespace=target.namespace)
         self._begun = time.monotonic()
+        self._timed_out_before: str | None = None  # what the Deployment said before the last change
 
     def planned(self) -> tuple[State, State]:
         """Return the present state and the wanted one; nothing is changed. Raises LifecycleError."""
@@ -110,10 +111,11 @@ class Rollout:
         present, wanted = self.planned()
         deadline = time.monotonic() + self._options.wait
         with held_lease(self._cluster, self._target, deadline, self._progress) as lease:
-            before = lease.before() or self._read().state()
+            now = self._read().state()
+            before = lease.before(now) or now
             changed = before != wanted or present != wanted
             if changed:
-                lease.remember(before)
+                lease.remember(before, wanted=wanted)
                 self._change(wanted, deadline)
                 self._progress.done("changed", _difference(wanted, before))
             try:
@@ -159,6 +161,8 @@ class Rollout:
                     return
                 if present != (only_from := only_from or present):
                     raise PartialError(self._changed_by_another())
+                deployment = self._cluster.deployment(workload.deployment)
+                self._timed_out_before = timed_out_at(deployment) if deployment else None
                 self._cluster.patch(self._target, workload, wanted, document["metadata"]["resourceVersion"])
             except UnavailableError:  # a conflict or an unclear answer, too: the state is read again
                 if time.monotonic() > deadline:
@@ -202,7 +206,8 @@ class Rollout:
         if deployment is None or not workload.pods_serve(deployment["spec"]["template"], wanted):
             return Readiness(text=f"deployment/{workload.deployment} does not have the change yet"), []
         pods = [pod for pod in self._cluster.pods_of(deployment) if workload.pods_serve(pod, wanted)]
-        return readiness(deployment, pods), [pod for pod in pods if is_ready(pod)]
+        now = readiness(deployment, pods, timed_out_before=self._timed_out_before)
+        return now, [pod for pod in pods if is_ready(pod)]
 
     def _ask(self, lease: WorkloadLease, pods: Sequence[Json]) -> tuple[bool, int]:
         """Ask each server for its version, and the first one for more.

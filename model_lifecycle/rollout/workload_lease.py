@@ -1,8 +1,9 @@
 """A Lease that keeps two rollouts of one workload apart, and remembers a rollout that broke off.
 
 A holder that dies stops renewing. Another run takes the Lease when it has seen no renewal for the Lease's duration: it
-measures the time itself, because clocks of two machines differ. The annotation holds the state that a failed rollout
-goes back to; it stays until the rollout has ended, so a run after a crash still knows it.
+measures the time itself, because clocks of two machines differ. An annotation holds the state that a failed rollout
+goes back to; it stays until the rollout has ended, so a run after a crash still knows it. Another one holds the states
+that were tried since: a workload in any other state was changed by another caller, and is to go back to that state.
 """
 
 import json
@@ -27,6 +28,8 @@ DURATION: Final = 30.0  # seconds without a renewal, after which another run may
 RENEWAL: Final = 8.0  # seconds between two renewals
 PAUSE: Final = 2.0  # seconds between two looks at another's Lease
 STATE_BEFORE: Final = f"{DOMAIN}/state-before"  # annotation: the state that a failed rollout goes back to
+# Annotation: {"before": the state above, "tried": [...]}. A version that does not know it leaves it as it is.
+STATES_TRIED: Final = f"{DOMAIN}/states-tried"
 
 
 @dataclass(kw_only=True)
@@ -37,22 +40,35 @@ class WorkloadLease:
     document: Json
     _renewed: float = field(default_factory=time.monotonic)
 
-    def before(self) -> State | None:
-        """Return the state before the rollout that did not end; None if the last one ended."""
-        text = self.document["metadata"].get("annotations", {}).get(STATE_BEFORE)
+    def before(self, present: State) -> State | None:
+        """Return the state before the rollout that did not end.
+
+        None if the last one ended, or if another caller has changed the workload to `present` since.
+        """
+        text = self._annotations().get(STATE_BEFORE)
         if text is None:
             return None
         found: State = json.loads(text)
-        return found
+        tried = self._tried(found)
+        return found if present == found or tried is None or present in tried else None
 
-    def remember(self, before: State | None) -> None:
-        """Write the state to go back to; None when the rollout has ended. Raises LifecycleError."""
-        annotations = {**self.document["metadata"].get("annotations", {})}
-        annotations.pop(STATE_BEFORE, None)
-        self.document["metadata"]["annotations"] = annotations | (
-            {STATE_BEFORE: json.dumps(before)} if before is not None else {}
-        )
+    def remember(self, before: State | None, *, wanted: State | None = None) -> None:
+        """Write the state to go back to from `wanted`; None when the rollout has ended. Raises LifecycleError."""
+        written: dict[str, str] = {}
+        if before is not None:
+            tried = {"before": before, "tried": [*(self._tried(before) or []), wanted]}
+            written = {STATE_BEFORE: json.dumps(before), STATES_TRIED: json.dumps(tried)}
+        kept = {name: value for name, value in self._annotations().items() if name not in {STATE_BEFORE, STATES_TRIED}}
+        self.document["metadata"]["annotations"] = kept | written
         self._write()
+
+    def _annotations(self) -> dict[str, str]:
+        return self.document["metadata"].get("annotations") or {}
+
+    def _tried(self, before: State) -> list[State] | None:
+        """Return the states that were tried since the state before; None if that is not known."""
+        found = json.loads(self._annotations().get(STATES_TRIED, "{}"))
+        return found["tried"] if found.get("before") == before else None
 
     def hold(self) -> None:
         """Renew the Lease if it is time. Raises PartialError if another run has taken it."""

@@ -9,7 +9,8 @@ from typing import Any, Final
 import httpx2
 
 from model_delivery.errors import DeliveryError
-from model_delivery.source import artifact_path
+from model_delivery.listed_model import find_model
+from model_delivery.source import artifacts_of
 from model_lifecycle.domino.access import MODEL_TOKEN
 from model_lifecycle.domino.rest import DominoRest, message_of
 from model_lifecycle.errors import NotAuthorisedError, NotFoundError, PreconditionError, UnavailableError
@@ -36,15 +37,16 @@ class ModelAnswer:
 def example_of(registry: Registry, version: Version) -> dict[str, Any] | None:
     """Return the example as a body of MLflow's protocol; None if there is none, or if it is larger than MOST_BYTES."""
     try:
-        path = f"{artifact_path(registry, version.name, version.version)}/{EXAMPLE}"
+        # As the files of the digest and of the pods: the model may lie below the version's source.
+        model = find_model(*artifacts_of(registry, version.name, version.version, version.source))
         content = b""
-        with registry.files.stream(file_path(path)) as chunks:
+        with registry.files.stream(file_path(f"{model.source}/{EXAMPLE}")) as chunks:
             for chunk in chunks:
                 content += chunk
                 if len(content) > MOST_BYTES:
                     return None
         example = json.loads(content)
-    except (NotFoundError, DeliveryError, ValueError):
+    except (NotFoundError, DeliveryError, ValueError, RecursionError):
         return None
     return example if isinstance(example, dict) else None
 

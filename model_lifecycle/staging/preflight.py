@@ -31,6 +31,10 @@ def stageable_version(request: StageRequest, registry: Registry) -> StageableVer
         raise PreconditionError(f"{title} is {version.status}, not {READY}: register it again")
     if version.stage == PRODUCTION or model.aliases.get(PRODUCTION_ALIAS) == version.version:
         raise PreconditionError(f"{title} is in Production: it was staged before, and stays as it is")
+    if registry.has_deleted_run(version):
+        raise PreconditionError(
+            f"the run of {title} was deleted, and `mlflow gc` would remove the version's files: restore the run first"
+        )
     ref = model.reference(version, owner=request.owner, user=request.user)
     return StageableVersion(ref=ref, version=version, model=model, project_id=_project(request, model, version))
 

@@ -7,7 +7,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from model_contract.token_keys import TokenKey, meta_key, parse_key
@@ -76,9 +76,9 @@ def rotate(data: Data, request: TokenRequest, now: datetime, grace: timedelta) -
     for purpose in request.purposes:
         key = TokenKey(project_id=request.project_id, purpose=purpose)
         former = data[str(key)]
-        entry = meta["tokens"].setdefault(fingerprint(former.decode().strip()), {"purpose": purpose.value})
+        entry = meta["tokens"].setdefault(fingerprint(_text(former)), {"purpose": purpose.value})
         until = now + grace
-        entry["expires"] = min(until, _time(entry.get("expires")) or until).isoformat()
+        entry["expires"] = min(until, end_of(entry.get("expires")) or until).isoformat()
         patch[str(TokenKey(project_id=request.project_id, purpose=purpose, previous=True))] = former
     return NewTokens(tokens=made.tokens, patch=patch | {meta_key(request.project_id): _written(meta)})
 
@@ -95,7 +95,7 @@ def revoke(data: Data, project_id: str, purposes: Sequence[Purpose]) -> Patch:
         raise PreconditionError(f"there is no token of project {project_id} to revoke")
     left = [name for name in data if (key := parse_key(name)) and key.project_id == project_id and name not in gone]
     meta = _meta(data, project_id)
-    kept = {fingerprint(data[name].decode().strip()) for name in left}
+    kept = {fingerprint(_text(data[name])) for name in left}
     meta["tokens"] = {print_: entry for print_, entry in meta["tokens"].items() if print_ in kept}
     return dict.fromkeys(gone) | {meta_key(project_id): _written(meta) if left else None}
 
@@ -105,7 +105,7 @@ def listed(data: Data) -> list[TokenEntry]:
     found = []
     for name in sorted(data):
         if key := parse_key(name):
-            value = data[name].decode("utf-8", "replace").strip()
+            value = _text(data[name])
             meta = _meta(data, key.project_id)
             entry = meta["tokens"].get(fingerprint(value), {})
             found.append(
@@ -126,7 +126,7 @@ def pull_tokens(data: Data) -> dict[str, str]:
     """Return the pull token of each project, for its pods."""
     keys = {name: key for name in data if (key := parse_key(name))}
     return {
-        key.project_id: data[name].decode().strip()
+        key.project_id: _text(data[name])
         for name, key in keys.items()
         if key.purpose is Purpose.PULL and not key.previous
     }
@@ -139,6 +139,17 @@ def key_of(token: Token) -> TokenKey:
 def find(data: Data, value: str) -> TokenEntry | None:
     """Return the entry of the token with that value."""
     return next((one for one in listed(data) if one.fingerprint == fingerprint(value)), None)
+
+
+def end_of(expires: str | None) -> datetime | None:
+    """Return the end of a token as the gate reads it: in UTC without a zone, and long ago if it is no time."""
+    if expires is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(expires)
+    except (TypeError, ValueError):
+        return datetime.min.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _made(data: Data, request: TokenRequest, now: datetime) -> NewTokens:
@@ -157,7 +168,7 @@ def _former_lifetime(data: Data, meta: Mapping[str, Any], key: TokenKey) -> time
     """Return the lifetime of the present token, which a new one without `ttl` gets."""
     if (former := data.get(str(key))) is None:
         return ENDLESS
-    entry = meta["tokens"].get(fingerprint(former.decode().strip()), {})
+    entry = meta["tokens"].get(fingerprint(_text(former)), {})
     try:
         created, expires = _time(entry.get("created")), _time(entry.get("expires"))
         lifetime = expires - created if created and expires else ENDLESS
@@ -177,9 +188,10 @@ def _meta(data: Patch, project_id: str) -> dict[str, Any]:
         raise PreconditionError(
             f"{meta_key(project_id)} is not JSON; correct it, or remove it to start anew"
         ) from error
-    if not isinstance(meta, dict) or not isinstance(meta.get("tokens", {}), dict):
-        raise PreconditionError(f'{meta_key(project_id)} must be an object with "tokens"')
-    return {**meta, "tokens": {print_: dict(entry) for print_, entry in meta.get("tokens", {}).items()}}
+    tokens = meta.get("tokens", {}) if isinstance(meta, dict) else None
+    if not isinstance(tokens, dict) or not all(isinstance(entry, dict) for entry in tokens.values()):
+        raise PreconditionError(f'{meta_key(project_id)} must be an object with "tokens", an object of objects')
+    return {**meta, "tokens": {print_: dict(entry) for print_, entry in tokens.items()}}
 
 
 def _written(meta: Mapping[str, Any]) -> bytes:
@@ -188,6 +200,11 @@ def _written(meta: Mapping[str, Any]) -> bytes:
 
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+def _text(value: bytes) -> str:
+    """Return a value of the Secret as text: an admin may have put anything there."""
+    return value.decode("utf-8", "replace").strip()
 
 
 def _is_ours(value: str) -> bool:

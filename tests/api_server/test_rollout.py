@@ -316,6 +316,18 @@ def test_change_by_another_is_left_alone(rollouts: Rollouts) -> None:
     assert "was changed by another meanwhile" in err
 
 
+def test_failure_after_a_change_by_another_goes_back_to_that_change(rollouts: Rollouts) -> None:
+    """The rollout before has ended without an end of its own: it left the workload to the other caller."""
+    rollouts.deploy("since")
+    process = rollouts.start("since", "--wait=60", version=BAD)
+    rollouts.until(lambda: rollouts.version("since") == BAD)
+    rollouts.set_version("since", "4")
+    assert ended(process)[0] == 7
+    code, _, err = rollouts.run("since", "--wait=5", version=BAD)
+
+    assert (code, rollouts.version("since")) == (9, "4"), err
+
+
 def test_change_by_another_is_left_alone_if_the_answer_to_ours_was_lost(rollouts: Rollouts, tmp_path: Path) -> None:
     rollouts.deploy("lost")
     client, headers = rollouts.plane.client, ("Accept", "Content-Type")

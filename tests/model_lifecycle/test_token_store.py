@@ -206,7 +206,37 @@ def test_token_is_found_by_its_value() -> None:
     assert find(data, "x") is None
 
 
-@pytest.mark.parametrize("meta", [b"{", b"[]", b'{"tokens": []}'])
+@pytest.mark.parametrize(
+    ("expires", "end"),
+    [
+        ((NOW + timedelta(hours=1)).replace(tzinfo=None).isoformat(), NOW + timedelta(hours=1)),
+        ("tomorrow", datetime.min.replace(tzinfo=UTC)),
+        (5, datetime.min.replace(tzinfo=UTC)),
+    ],
+    ids=["in UTC", "no time", "a number"],
+)
+def test_end_that_an_admin_wrote_is_what_the_gate_reads(expires: Any, end: datetime) -> None:
+    """A token that has ended for the gate is not revived by a rotation."""
+    made = create({}, request(purposes=(Purpose.PULL,)), NOW)
+    entry = {"purpose": "pull", "created": NOW.isoformat(), "expires": expires}
+    meta = json.dumps({"tokens": {made.tokens[0].fingerprint: entry}}).encode()
+    data = patched({}, made.patch) | {f"{PROJECT}.meta": meta}
+
+    found = listed(rotated(data, purposes=(Purpose.PULL,), ttl=DAY))
+
+    assert [one.expires for one in found if one.key.previous] == [end.isoformat()]
+
+
+def test_token_that_is_no_text_is_listed_replaced_and_revoked() -> None:
+    key = f"{PROJECT}.pull"
+
+    assert [str(one.key) for one in listed({key: b"\xff\n"})] == [key]
+    assert key in rotated({key: b"\xff\n"}, purposes=(Purpose.PULL,), ttl=DAY)
+    assert revoke({key: b"\xff\n", f"{PROJECT}.apikey": b"\xfe"}, PROJECT, [Purpose.PULL])[key] is None
+    assert pull_tokens({key: b"\xff\n"}) == {PROJECT: "\ufffd"}
+
+
+@pytest.mark.parametrize("meta", [b"{", b"[]", b'{"tokens": []}', b'{"tokens": {"x": "y"}}', b'{"tokens": null}'])
 def test_damaged_meta_is_reported(meta: bytes) -> None:
     with pytest.raises(PreconditionError, match=r"\.meta"):
         create({f"{PROJECT}.meta": meta}, request(), NOW)

@@ -334,7 +334,7 @@ def test_reference_that_is_no_commit_is_reported(repository: Path) -> None:
         ({"PATH": "/nonexistent"}, "--base needs git, which is not installed here"),
         (
             {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"},
-            "git does not read the repository of",
+            "; run: git config --global --add safe.directory /",
         ),  # a container of another user
     ],
 )

@@ -199,6 +199,14 @@ def test_readiness_is_that_of_all_pods(found: Json, pods: list[Json], done: bool
     assert text in now.text
 
 
+@pytest.mark.parametrize(("before", "failed"), [(None, True), ("2026-12-01T10:00:00Z", False), ("earlier", True)])
+def test_deadline_that_was_exceeded_before_the_change_is_no_failure_of_it(before: str | None, failed: bool) -> None:
+    exceeded = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    found = status(conditions=[exceeded | {"lastUpdateTime": "2026-12-01T10:00:00Z"}], updatedReplicas=1, replicas=2)
+
+    assert readiness(found, [], timed_out_before=before).failed is failed
+
+
 def test_deployment_without_replicas_is_done() -> None:
     assert readiness(status() | {"spec": {"replicas": 0}}, []).done
 

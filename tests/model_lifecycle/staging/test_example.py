@@ -1,6 +1,7 @@
 """The example that a model was logged with, read through the gate."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,18 @@ def test_example_is_a_body_of_mlflows_protocol(workspace: Any, registry: Registr
     assert example == {"dataframe_split": {"columns": ["alcohol", "pH"], "data": [[9.4, 3.51], [10.1, 3.2]]}}
 
 
+def test_example_of_a_model_below_the_source_is_found(workspace: Any, registry: Registry, file: Path) -> None:
+    """Pods get such a model too: the directory with MLmodel is its root."""
+    version = registry.version(workspace.name, workspace.number("pending"))
+    above = file.parent.parent.relative_to(workspace.gate.server.artifacts)
+
+    assert example_of(registry, replace(version, source=f"mlflow-artifacts:/{above}"))
+
+
 @pytest.mark.parametrize(
-    "content", [None, b"[]", b"{", b" " * (MOST_BYTES + 1)], ids=["not there", "a list", "cut", "too large"]
+    "content",
+    [None, b"[]", b"{", b"[" * 100_000, b" " * (MOST_BYTES + 1)],
+    ids=["not there", "a list", "cut", "nested", "too large"],
 )
 def test_model_without_an_example_that_can_be_sent_has_none(
     workspace: Any, registry: Registry, file: Path, content: bytes | None

@@ -17,7 +17,7 @@ from model_contract.exit_codes import ExitCode
 from model_contract.names import TAG_DIGEST, TAG_IMAGE, TAG_MODEL_ID, TAG_MODEL_VERSION_ID
 from model_contract.tokens import Purpose
 from testbed.domino import domino
-from testbed.gate import OTHER, PASSWORD
+from testbed.gate import API, OTHER, PASSWORD, ask
 from testbed.mlflow_server import MlflowServer, mlflow_server
 from testbed.processes import Process, free_port
 from testbed.registry import image_registry
@@ -266,11 +266,16 @@ def test_version_that_cannot_be_staged_says_why(workspace: Any, serving: str) ->
     missing, promoted, wrong = workspace.stage("99"), workspace.stage(serving), workspace.stage("two")
     elsewhere = workspace.stage(numbers["lost"], DOMINO_PROJECT_ID=OTHER)
     homeless = workspace.stage(numbers["lost"], DOMINO_ENVIRONMENT_ID="")
+    run = {"run_id": workspace.version(numbers["lost"])["run_id"]}
+    ask(workspace.gate.server.uri, "POST", f"{API}/runs/delete", run)
+    deleted = workspace.stage(numbers["lost"])
+    ask(workspace.gate.server.uri, "POST", f"{API}/runs/restore", run)
 
     assert (pending.returncode, without_run.returncode, promoted.returncode) == (ExitCode.PRECONDITION,) * 3
     assert "PENDING_REGISTRATION" in pending.stderr
     assert "without a run" in without_run.stderr
     assert "is in Production" in promoted.stderr
+    assert (deleted.returncode, "restore the run first" in deleted.stderr) == (ExitCode.PRECONDITION, True)
     assert missing.returncode == ExitCode.NOT_FOUND
     assert wrong.returncode == ExitCode.INVALID_INPUT
     assert elsewhere.returncode == ExitCode.PRECONDITION

@@ -85,6 +85,8 @@ def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, other
                 yield from json_lines_chunks(stream, signature, size, others.keep)
             case _:
                 yield from json_chunks(stream, signature, size, others.keep)
+    except UnicodeDecodeError:
+        raise InputFileError("the file is damaged: the name of a column, or another text in it, is not UTF-8") from None
     except MalformedRequestError as error:
         raise InputFileError(str(error).replace("the body", "the file")) from None
     except DAMAGED:

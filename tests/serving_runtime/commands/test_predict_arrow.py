@@ -176,6 +176,15 @@ RUNS = TABLE.set_column(1, "pH", pa.RunEndEncodedArray.from_arrays([3], [3.5]))
 REFUSED: dict[str, tuple[bytes, str]] = {
     "cut file": (written(ipc.new_file)[:-20], "the file cannot be read as Arrow"),
     "cut stream": (written(ipc.new_stream)[:-300], "the file cannot be read as Arrow"),
+    "stream without its last batch": (
+        written(ipc.new_stream)[: -written(ipc.new_stream)[:-8][::-1].find(b"\xff" * 4) - 4 - 8],
+        "the stream of Arrow has no end after 2 rows",
+    ),
+    "stream without an end": (written(ipc.new_stream)[:-8], "the stream of Arrow has no end after 3 rows"),
+    "a name that is no UTF-8": (
+        written(ipc.new_stream).replace(b"pH\0", b"p\xff\0", 1),
+        "the name of a column, or another text in it, is not UTF-8",
+    ),
     "CSV": (CSV.encode(), "the file cannot be read as Arrow"),
     "nothing": (b"", "the file cannot be read as Arrow"),
     "Feather of version 1": (old_feather(), "the file is Feather of version 1; write it as Parquet"),

@@ -30,6 +30,8 @@ def _is_view(kind: pa.DataType) -> bool:
 def repeated(column: pa.Array) -> int:
     """Return the bytes of the texts that views and dictionaries name, each as often as it is named."""
     kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return repeated(column.storage)
     if pa.types.is_dictionary(kind):
         named = column.indices.drop_null().to_numpy(zero_copy_only=False)
         return int(_lengths(column.dictionary)[named].sum()) if len(named) else 0

@@ -17,10 +17,11 @@ try:  # the extra `tables`
     import pyarrow as arrow
     from pyarrow import ipc
 
-    from serving_runtime.tables.arrow_stream import check_type
+    from serving_runtime.tables.arrow_stream import END, check_type
 except ImportError:
     arrow = None
 FILE: Final = b"ARROW1"  # the first bytes of a file; a stream has others
+CONTINUED: Final = b"\xff\xff\xff\xff"  # the first bytes of each message
 OLD_FEATHER: Final = b"FEA1"
 
 
@@ -34,7 +35,7 @@ def arrow_chunks(
     if arrow is None:
         raise InputFileError(f"Arrow cannot be read: {missing_extra('pyarrow', 'tables')}")
     try:
-        reader = _reader(stream)
+        reader, read = _reader(stream)
         names = reader.schema.names
         expect_each_once(names)
         needed = needed_columns(names, signature, keep) or names
@@ -44,6 +45,8 @@ def arrow_chunks(
         for batch in _batches(reader, needed, size):
             yield batch_chunk(batch, before, signature, kept_of_batch(batch, keep) if keep else None)
             before += batch.num_rows
+        if read is not None and not read.has_end:
+            raise InputFileError(f"the stream of Arrow has no end after {before} rows: it was cut, or not closed")
         if not before:
             expect_columns(names, signature, partitions)
     except (arrow.ArrowException, OSError) as error:
@@ -51,8 +54,31 @@ def arrow_chunks(
         raise InputFileError(f"the file cannot be read as Arrow: {problem}") from None
 
 
-def _reader(stream: IO[bytes]) -> Any:
-    """Raises InputFileError, ArrowException."""
+class _Read:
+    """The content of a stream of Arrow. Arrow itself takes one that was cut behind a record batch for a whole one."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._beginning = self._last = b""
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._stream.read(size)
+        self._beginning = self._beginning or content[: len(CONTINUED)]
+        self._last = (self._last + content[-len(END) :])[-len(END) :]
+        return content
+
+    @property
+    def has_end(self) -> bool:
+        """False if the end is missing. Streams of versions before 0.15 have another one, or none."""
+        return self._last == END or self._beginning != CONTINUED
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _reader(stream: IO[bytes]) -> tuple[Any, _Read | None]:
+    """Return a reader, and of a stream what it has read. Raises InputFileError, ArrowException."""
     if stream.seekable():
         beginning = stream.read(len(FILE))
         stream.seek(0)
@@ -62,8 +88,9 @@ def _reader(stream: IO[bytes]) -> Any:
     if beginning.startswith(OLD_FEATHER):
         raise InputFileError("the file is Feather of version 1; write it as Parquet")
     if beginning != FILE:
-        return ipc.open_stream(stream)
-    return ipc.open_file(stream if stream.seekable() else io.BytesIO(stream.read()))
+        read = _Read(stream)
+        return ipc.open_stream(arrow.PythonFile(read, mode="r")), read
+    return ipc.open_file(stream if stream.seekable() else io.BytesIO(stream.read())), None
 
 
 def _batches(reader: Any, columns: Sequence[str], size: int) -> Iterator[Any]:

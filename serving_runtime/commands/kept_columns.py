@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from serving_runtime.codec.csv_reader import csv_reader
 from serving_runtime.codec.strict_json import read_written
@@ -21,6 +21,7 @@ except ImportError:
 if TYPE_CHECKING:
     from serving_runtime.tables.csv_blocks import CsvBlock
 
+OF_BOOLEANS: Final = "arrow.bool8"  # name of a type of Arrow, which it casts to the texts 0 and 1
 Kept = Mapping[str, Any]
 """For each name a list or an Arrow array, with a value for each row."""
 
@@ -129,6 +130,8 @@ class KeepingWriter:
         if self._typed:
             return decoded(values) if _is_unknown_to_parquet(values) else values
         values = decoded(values)
+        if getattr(values.type, "extension_name", "") == OF_BOOLEANS:
+            values = values.cast(arrow.bool_())
         kind = values.type
         if any(is_kind(kind) for is_kind in (arrow.types.is_integer, arrow.types.is_floating, arrow.types.is_boolean)):
             return values

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,13 +17,14 @@ from serving_runtime.codec.delimited import read_csv, read_frame, too_long_row
 from serving_runtime.commands.arrow_rows import arrow_chunks
 from serving_runtime.commands.chunk import Chunk, frame_chunk
 from serving_runtime.commands.cli_errors import InputFileError
-from serving_runtime.commands.compressed import DAMAGED, decompressed
+from serving_runtime.commands.compressed import DAMAGED
 from serving_runtime.commands.json_rows import NO_TABLE, json_chunks, json_lines_chunks
 from serving_runtime.commands.kept_columns import Kept, header_names, kept_by_cells, kept_by_columns
 from serving_runtime.commands.parquet_rows import parquet_chunks
 from serving_runtime.commands.partition_columns import expect_columns, expect_each_once, with_partitions
 from serving_runtime.commands.partitions import Partitions
 from serving_runtime.commands.places import reason
+from serving_runtime.commands.text_files import decoded_lines, text_of
 from serving_runtime.errors import InvalidInputError, MalformedRequestError
 from serving_runtime.input.request import Request
 from serving_runtime.signature import Signature
@@ -41,21 +41,6 @@ except ImportError:
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Patterns of the first bytes of files that are neither text nor compressed, and what to do with each.
-NO_TEXT: Final = {
-    rb"PK\x03\x04": "a zip archive or a spreadsheet's workbook; unpack it, or save the sheet as CSV",
-    rb"\xd0\xcf\x11\xe0": "a workbook of an old spreadsheet; save the sheet as CSV",
-    rb"ARROW1": "a file of Arrow (Feather); give --input-format arrow",
-    rb"\xff\xff\xff\xff": "a stream of Arrow; give --input-format arrow",
-    rb"PAR1": "Parquet; give --input-format parquet",
-    rb"\xff\xfe|\xfe\xff": "text of UTF-16; save it as UTF-8, with commas between the fields of a table",
-    rb"ORC.{0,4}[\x00-\x08]": "ORC; write it as Parquet",  # a header of CSV may begin with these letters
-    rb"\x80[\x02-\x05]": "a pickle of Python; write it as Parquet",
-    rb"\x89HDF": "HDF5; write it as Parquet",
-    rb"Obj\x01": "Avro; write it as Parquet",
-    rb"SQLite format 3\x00": "a database of SQLite; write the table as CSV",
-}
-BEGINNING: Final = 16  # bytes that such a pattern needs
 COLUMNAR: Final = {"parquet": parquet_chunks, "arrow": arrow_chunks}
 PARSERS: Final = 2  # threads that parse CSV, a block each: with Arrow's own in each block, the processor switched more
 OF_EXCEL: Final = "sep="  # beginning of a first line that tells Excel the delimiter
@@ -92,7 +77,7 @@ def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, other
         if form in COLUMNAR:
             yield from COLUMNAR[form](stream, signature, size, others.keep, others.partitions)
             return
-        stream = _text(stream)
+        stream = text_of(stream)
         match form:
             case "csv":
                 yield from _csv(stream, signature, size, others)
@@ -101,35 +86,13 @@ def _chunks(stream: IO[bytes], form: str, signature: Signature, size: int, other
             case _:
                 yield from json_chunks(stream, signature, size, others.keep)
     except UnicodeDecodeError:
-        raise InputFileError(
-            "the file is not UTF-8; save a text as UTF-8, and any other table as CSV or Parquet"
-        ) from None
+        raise InputFileError("the file is damaged: the name of a column, or another text in it, is not UTF-8") from None
     except MalformedRequestError as error:
         raise InputFileError(str(error).replace("the body", "the file")) from None
     except DAMAGED:
         raise InputFileError("the compressed file is cut or damaged; compress it again") from None
     except OSError as error:
         raise InputFileError(f"the file cannot be read: {reason(error)}") from None
-
-
-def _text(stream: IO[bytes]) -> IO[bytes]:
-    """Return the stream, decompressed if it is compressed. Raises InputFileError if its content is not text."""
-    content = decompressed(stream, _beginning(stream))
-    beginning = _beginning(content)
-    if kind := next((kind for magic, kind in NO_TEXT.items() if re.match(magic, beginning, re.DOTALL)), None):
-        raise InputFileError(f"the file is {kind}")
-    return content
-
-
-def _beginning(stream: IO[bytes]) -> bytes:
-    """Return the first bytes, which stay; none of a stream that cannot go back."""
-    if isinstance(stream, io.BufferedReader):
-        return stream.peek(BEGINNING)[:BEGINNING]
-    if not stream.seekable():
-        return b""
-    beginning = stream.read(BEGINNING)
-    stream.seek(0)
-    return beginning
 
 
 def _is_file(stream: IO[bytes]) -> bool:
@@ -161,7 +124,7 @@ def _csv(stream: IO[bytes], signature: Signature, size: int, others: OtherColumn
     header = next(blocks)
     if not header.sound:
         raise _CsvRows(b"", header, signature).error()
-    names = known_names(header_names(header.text), signature, others.keep)
+    names = known_names(next(filter(None, csv_reader(decoded_lines(header.text))), []), signature, others.keep)
     if names and names[0].startswith(OF_EXCEL):
         raise InputFileError("line 1 tells Excel the delimiter (sep=); remove it, and separate the fields by commas")
     expect_each_once(taken_names(names, signature, others.keep))
@@ -204,8 +167,8 @@ class _CsvRows:
 
     @cached_property
     def _rows(self) -> list[tuple[int, str]]:
-        """Return the line number and the text of each row. Raises InputFileError, UnicodeDecodeError."""
-        buffer = _LineBuffer(line.decode() for line in io.BytesIO(self._block.text))
+        """Return the line number and the text of each row. Raises InputFileError."""
+        buffer = _LineBuffer(decoded_lines(self._block.text, self._block.line))
         reader = csv_reader(buffer, strict=True)
         rows: list[tuple[int, str]] = []
         empty: list[int] = []

@@ -27,6 +27,8 @@ OLD_COMPRESSION: Final = b"ARROW:experimental_compression"  # how Arrow 0.17 sai
 UNCOMPRESSED: Final = -1  # the length of a buffer that is not compressed
 # Types that other libraries write and that pyarrow has no class for.
 UNKNOWN_TYPES: Final = frozenset({pa.lib.Type_INTERVAL_MONTHS, pa.lib.Type_INTERVAL_DAY_TIME})
+# Types of Arrow's own extensions that have one value of another type in each cell.
+EXTENSIONS: Final = frozenset({"arrow.bool8", "arrow.json", "arrow.uuid"})
 
 
 class _Growth:
@@ -121,9 +123,13 @@ def _size(metadata: memoryview, batch: int, body: Any) -> int:
 def check_type(name: str, kind: pa.DataType) -> None:
     """Raise MalformedRequestError for a type that pyarrow cannot read, or that lets few bytes stand for many values."""
     if pa.types.is_dictionary(kind):
-        nested = pa.types.is_nested(kind.value_type) or pa.types.is_dictionary(kind.value_type)
-        if not nested:
-            check_type(name, kind.value_type)
+        of = kind.value_type
+        if not (pa.types.is_nested(of) or pa.types.is_dictionary(of) or isinstance(of, pa.BaseExtensionType)):
+            check_type(name, of)
+            return
+    elif isinstance(kind, pa.BaseExtensionType):
+        if kind.extension_name in EXTENSIONS:
+            check_type(name, kind.storage_type)
             return
     elif pa.types.is_map(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind) or _is_struct(kind):
         for position in range(kind.num_fields):

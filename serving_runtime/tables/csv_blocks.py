@@ -10,10 +10,12 @@ from typing import IO, Final
 
 import numpy as np
 
-from serving_runtime.codec.csv_reader import csv_reader
+from serving_runtime.codec.csv_reader import CARRIAGE_RETURNS, LONGEST_FIELD, csv_reader
 from serving_runtime.errors import MalformedRequestError
 
 BLOCK: Final = 8 * 1024 * 1024  # bytes: some 40,000 rows of a dozen numbers, a few of these at a time
+LONGEST_RECORD: Final = 64 << 20  # bytes: what has no end is refused before it fills the memory
+LONGEST_HEADER: Final = 16 << 20
 QUOTE: Final = b'"'
 LINE_END: Final = ord("\n")
 MARKS: Final = frozenset((QUOTE, b"\0", b"\r", b"N", b"n"))  # single bytes on which the way to read a text depends
@@ -77,13 +79,16 @@ def read_csv_blocks(stream: IO[bytes], *, is_file: bool = False) -> Iterator[Csv
 
     A block is what has arrived, as of a pipe. If the stream `is_file`, the begin of a record at the end of a block is
     read again with the next one, because to join the two would copy the whole block.
-    Raises MalformedRequestError without a header.
+    Raises MalformedRequestError without a header, and for a record of more than LONGEST_RECORD.
     """
     read: Callable[[int], bytes] = stream.read if is_file else stream.read1  # type: ignore[attr-defined]  # of all buffered
-    pending, line, begun, final = b"", 1, False, False
+    pending, line, begun, final = _Begun(), 1, False, False
     while not final:
         arrived = read(BLOCK)
-        text, final, start = pending + arrived, not arrived, 0
+        final, start = not arrived, 0
+        if (text := pending.with_arrived(arrived)) is None:
+            pending.expect_at_most(LONGEST_RECORD if begun else LONGEST_HEADER, line)
+            continue
         if not begun:
             start = _end_of_first(text, final=final)
             begun = start > 0 and text != BYTE_ORDER_MARK
@@ -97,12 +102,74 @@ def read_csv_blocks(stream: IO[bytes], *, is_file: bool = False) -> Iterator[Csv
             content = memoryview(text)[start:end]
             yield CsvBlock(content=content, line=line, sound=sound, known_marks=found.marks)
             line += found.line_ends - text.count(b"\n", end)
-        pending = text[end:]
         if is_file and end:
-            stream.seek(-len(pending), io.SEEK_CUR)
-            pending = b""
+            stream.seek(end - len(text), io.SEEK_CUR)
+        else:
+            pending.begin(text[end:])
+            pending.expect_at_most(LONGEST_RECORD if begun else LONGEST_HEADER, line)
     if not begun:
         raise MalformedRequestError("the file is empty; its first line must name the columns")
+
+
+class _Begun:
+    """The begin of a record whose end has not come: whole lines, which are empty or within quotes, and a part of one.
+
+    Lines that have been read are not read again with each piece that arrives, of which a pipe has many.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._rest: list[bytes] = []
+        self._in_quotes = False
+        self._size = 0
+
+    def begin(self, text: bytes) -> None:
+        """Take the text behind the last record that has ended."""
+        end = text.rfind(b"\n") + 1
+        self._lines, self._rest, self._size = [text[:end]] if end else [], [text[end:]], len(text)
+        self._in_quotes = bool(text[:end].strip(b"\r\n"))
+
+    def with_arrived(self, piece: bytes) -> bytes | None:
+        """Return the text with the piece, and forget it; None if no record ends in it. No piece is the end of the file.
+
+        A text that has become longer than a field may be is returned too.
+        """
+        steps = self._size // LONGEST_FIELD
+        self._size += len(piece)
+        if piece and b"\n" not in piece:
+            self._rest.append(piece)
+            return None
+        tail = b"".join((*self._rest, piece))
+        if piece and self._lines and self._size // LONGEST_FIELD == steps and not self._ends_in(tail):
+            end = tail.rfind(b"\n") + 1
+            self._lines.append(tail[:end])
+            self._rest = [tail[end:]]
+            return None
+        text = b"".join((*self._lines, tail))
+        self._lines, self._rest, self._size = [], [], 0
+        return text
+
+    def _ends_in(self, tail: bytes) -> bool:
+        lines = _whole_lines(tail, final=False)
+        if self._in_quotes:
+            lines[0] = QUOTE + lines[0]
+        try:
+            for cells in csv_reader(map(_decoded, lines), strict=True):
+                if cells:
+                    return True
+        except csv.Error as error:
+            self._in_quotes = str(error) == UNFINISHED
+            return not self._in_quotes
+        return False
+
+    def expect_at_most(self, size: int, line: int) -> None:
+        """Raise MalformedRequestError if the record, which begins at the line, is longer."""
+        if self._size <= size:
+            return
+        problem = "is a quote missing?" if self._in_quotes else "does each row have a line?"
+        if not self._lines and any(b"\r" in piece for piece in self._rest):
+            problem = CARRIAGE_RETURNS
+        raise MalformedRequestError(f"line {line} begins a record of more than {size >> 20} MiB; {problem}")
 
 
 def _end_of_first(text: bytes, *, final: bool) -> int:

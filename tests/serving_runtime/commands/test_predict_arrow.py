@@ -2,6 +2,7 @@
 
 import io
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import feather, ipc, parquet
+
+from serving_runtime.codec.repeated_texts import repeated
+from serving_runtime.commands.kept_columns import KeepingWriter
+from serving_runtime.commands.rows import chunks
+from serving_runtime.commands.writers import WRITERS
+from serving_runtime.input.conform import conformer
+from serving_runtime.signature import Column, Scalar, Signature
+from serving_runtime.tables.arrow_stream import read_stream
 
 COLUMNS = ["fixed acidity", "pH", "alcohol"]
 FRAME = pd.DataFrame([[7.4, 3.5, 9.4], [6.3, 3.2, 10.1], [8.1, 3.3, 9.9]], columns=COLUMNS)
@@ -96,6 +105,37 @@ def test_categories_of_polars_are_kept_as_texts_in_parquet(run: Run, models: Pat
     assert parquet.read_table(output)["kind"].to_pylist() == ["red", "white", None]
 
 
+OF_EXTENSIONS = pa.table(
+    {
+        "x": [1.5, 2.5],
+        "id": pa.array([bytes(15) + b"\5", None], pa.uuid()),
+        "document": pa.array(['{"a": 1}', None], pa.json_(pa.string_view())),
+        "flag": pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0], pa.int8())),
+    }
+)
+
+
+def test_columns_of_the_extensions_of_arrow_are_read_and_kept() -> None:
+    signature = Signature(columns=(Column(name="id", type=Scalar(name="string"), required=True),))
+    table = io.BytesIO(written(ipc.new_file, OF_EXTENSIONS.slice(0, 1)))
+
+    [chunk] = chunks(table, "arrow", signature, 10, ["document", "flag"])
+    lines = io.BytesIO()
+    keeping = KeepingWriter(WRITERS["jsonl"](lines), typed=False)
+    keeping.write(chunk.kept or {}, [0.5])
+    keeping.close()
+
+    assert conformer(signature)(chunk.request(0, 1)).data["id"].tolist() == [str(uuid.UUID(int=5))]
+    assert json.loads(lines.getvalue()) == {"document": '{"a": 1}', "flag": True, "prediction": 0.5}
+
+
+def test_texts_of_an_extension_count_as_often_as_they_are_named() -> None:
+    body = written(ipc.new_stream, OF_EXTENSIONS)
+
+    assert read_stream(body)["document"].to_pylist() == ['{"a": 1}', None]
+    assert repeated(OF_EXTENSIONS["document"].chunk(0)) == len('{"a": 1}')
+
+
 NOT_IN_PARQUET = {
     "months": pa.array([pa.MonthDayNano((1, 2, 3))] * 3),
     "a time beyond those of Parquet": pa.array([1 << 62] * 3, pa.timestamp("s")),
@@ -136,6 +176,15 @@ RUNS = TABLE.set_column(1, "pH", pa.RunEndEncodedArray.from_arrays([3], [3.5]))
 REFUSED: dict[str, tuple[bytes, str]] = {
     "cut file": (written(ipc.new_file)[:-20], "the file cannot be read as Arrow"),
     "cut stream": (written(ipc.new_stream)[:-300], "the file cannot be read as Arrow"),
+    "stream without its last batch": (
+        written(ipc.new_stream)[: -written(ipc.new_stream)[:-8][::-1].find(b"\xff" * 4) - 4 - 8],
+        "the stream of Arrow has no end after 2 rows",
+    ),
+    "stream without an end": (written(ipc.new_stream)[:-8], "the stream of Arrow has no end after 3 rows"),
+    "a name that is no UTF-8": (
+        written(ipc.new_stream).replace(b"pH\0", b"p\xff\0", 1),
+        "the name of a column, or another text in it, is not UTF-8",
+    ),
     "CSV": (CSV.encode(), "the file cannot be read as Arrow"),
     "nothing": (b"", "the file cannot be read as Arrow"),
     "Feather of version 1": (old_feather(), "the file is Feather of version 1; write it as Parquet"),

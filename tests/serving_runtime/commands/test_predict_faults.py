@@ -74,6 +74,9 @@ NO_TEXT = {
     "a stream of Arrow": (b"\xff\xff\xff\xff\x08\0\0\0", "a stream of Arrow; give --input-format arrow"),
     "UTF-16, little-endian": (b"\xff\xfe" + HEADER.encode("utf-16-le"), "text of UTF-16; save it as UTF-8"),
     "UTF-16, big-endian": (b"\xfe\xff" + HEADER.encode("utf-16-be"), "text of UTF-16; save it as UTF-8"),
+    "UTF-16 without a mark": (HEADER.encode("utf-16-le"), "text of UTF-16; save it as UTF-8"),
+    "UTF-32": (HEADER.encode("utf-32"), "text of UTF-32; save it as UTF-8"),
+    "UTF-32 without a mark": (HEADER.encode("utf-32-be"), "text of UTF-32; save it as UTF-8"),
     "HDF5": (b"\x89HDF\r\n\x1a\n", "HDF5; write it as Parquet"),
     "Avro": (b"Obj\x01\x04\x14avro.codec\x08null", "Avro; write it as Parquet"),
 }

@@ -22,6 +22,7 @@ from serving_runtime.commands.rows import chunks
 from serving_runtime.errors import MalformedRequestError
 from serving_runtime.input.request import TypedFrame
 from serving_runtime.signature import Column, Scalar, Signature
+from serving_runtime.tables import csv_blocks
 from serving_runtime.tables.csv_blocks import BLOCK
 from testbed.encrypted_parquet import encryption_of
 
@@ -294,6 +295,29 @@ def test_quote_that_is_never_closed_is_named_by_its_line() -> None:
     with pytest.raises(InputFileError, match=r"^line 3 is no CSV: a field has more than 16,777,216 letters"):
         for chunk in chunks(io.BytesIO(content), "csv", WINE_SIGNATURE, 50_000):
             chunk.request(0, chunk.count)
+
+
+# Rows of another encoding, and of lines without an end, which a file may have any number of.
+UNREADABLE_TEXTS = {
+    "a cell in Latin-1": (b"a,b\n1,x\n2,M\xfc\n", r"^line 3 is not UTF-8, at byte 4 of the line"),
+    "a header in Latin-1": (b"\n\xfc,b\n1,x\n", r"^line 2 is not UTF-8, at byte 1 of the line"),
+    "rows on one line": (b"a,b\n1,2\n" + b"3,4," * 5, r"^line 3 begins a record of more than 0 MiB; does each row"),
+    "returns of a Macintosh": (
+        b"a,b\r1,2\r" * 5,
+        "^line 1 begins a record of more than 0 MiB; a line ends with a",
+    ),
+    "a quote": (b'a,b\n1,"\n' + b"2,x\n" * 9, r"^line 2 begins a record of more than 0 MiB; is a quote missing\?"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE_TEXTS)
+def test_text_that_cannot_be_read_is_named_by_its_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, problem = UNREADABLE_TEXTS[name]
+    for limit, size in (("BLOCK", 4), ("LONGEST_RECORD", 16), ("LONGEST_HEADER", 16)):
+        monkeypatch.setattr(csv_blocks, limit, size)
+
+    with pytest.raises(InputFileError, match=problem):
+        frames(content, "csv")
 
 
 def test_index_of_a_frame_that_pandas_has_written_reaches_the_model() -> None:

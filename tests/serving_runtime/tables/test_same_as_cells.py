@@ -1,6 +1,7 @@
 """A CSV file read by whole columns gives what reading it cell by cell gives: the same values, or nothing at all."""
 
 import io
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from serving_runtime.codec.csv_reader import csv_reader
 from serving_runtime.codec.delimited import read_csv
 from serving_runtime.errors import ServingError
 from serving_runtime.input.conform import conformer
@@ -229,7 +231,7 @@ def test_plain_cells_of_every_type_are_read_as_columns() -> None:
     ]
 
 
-@given(st.binary(max_size=60), st.integers(min_value=1, max_value=7))
+@given(st.binary(max_size=60) | st.text(alphabet='a,"\n', max_size=60).map(str.encode), st.integers(1, 7))
 @example(b'a,b\n1,"x\ny"\n2,z\n', 3)
 @example(b'a\n"', 1)
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -248,6 +250,28 @@ def test_blocks_joined_are_the_file_for_every_read_size(text: bytes, size: int) 
     assert [block.line for block in blocks] == [
         1 + b"".join(b.text for b in blocks[:i]).count(b"\n") for i in range(len(blocks))
     ]
+    [header, *rest] = read_csv_blocks(io.BytesIO(text))
+    assert blocks[0] == header
+    assert all(block.sound for block in blocks) == all(block.sound for block in (header, *rest))
+
+
+def test_record_of_many_lines_is_parsed_once_and_not_with_each_piece_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[int] = []
+
+    def counted(lines: Iterable[str], *, strict: bool = False) -> Any:
+        parsed.extend(map(len, lines := list(lines)))
+        return csv_reader(lines, strict=strict)
+
+    class Slow(io.BytesIO):
+        def read1(self, _: int | None = -1) -> bytes:
+            return self.read(8)
+
+    monkeypatch.setattr(csv_blocks, "csv_reader", counted)
+    text = b'a,b\n1,"' + b'x""y\n' * 1000 + b'"\n'
+    blocks = list(read_csv_blocks(Slow(text)))
+
+    assert [block.text for block in blocks] == [b"a,b\n", text[4:]]
+    assert sum(parsed) < 4 * len(text)
 
 
 @given(st.text(alphabet='a,1"\n', max_size=60).map(str.encode), st.integers(min_value=1, max_value=9))

@@ -82,7 +82,7 @@ def read_csv_blocks(stream: IO[bytes], *, is_file: bool = False) -> Iterator[Csv
     Raises MalformedRequestError without a header, and for a record of more than LONGEST_RECORD.
     """
     read: Callable[[int], bytes] = stream.read if is_file else stream.read1  # type: ignore[attr-defined]  # of all buffered
-    pending, line, begun, final = _Begun(), 1, False, False
+    pending, line, begun, final = _UnfinishedRecord(), 1, False, False
     while not final:
         arrived = read(BLOCK)
         final, start = not arrived, 0
@@ -111,8 +111,8 @@ def read_csv_blocks(stream: IO[bytes], *, is_file: bool = False) -> Iterator[Csv
         raise MalformedRequestError("the file is empty; its first line must name the columns")
 
 
-class _Begun:
-    """The begin of a record whose end has not come: whole lines, which are empty or within quotes, and a part of one.
+class _UnfinishedRecord:
+    """The beginning of a record whose end has not come: whole lines, empty or within quotes, and a part of one.
 
     Lines that have been read are not read again with each piece that arrives, of which a pipe has many.
     """

@@ -234,7 +234,7 @@ CREDENTIALS: dict[str, tuple[dict[str, str], dict[str, str], ExitCode, str]] = {
     "wrong secret": ({"AWS_SECRET_ACCESS_KEY": "hunter2"}, {}, ExitCode.NOT_AUTHORISED, "SignatureDoesNotMatch"),
     "unknown key": ({"AWS_ACCESS_KEY_ID": "hunter2"}, {}, ExitCode.NOT_FOUND, "XAdminUserNotFound"),  # S3 answers 403
     "another file": ({"key": "hunter2"}, {}, ExitCode.INVALID_INPUT, 'holds "key", which is no variable'),
-    "unknown variable": ({"AWS_HUNTER": "hunter2"}, {}, ExitCode.INVALID_INPUT, "holds AWS_HUNTER, a variable that obstore"),
+    "unknown variable": ({"AWS_HUNTER": "hunter2"}, {}, ExitCode.INVALID_INPUT, "holds AWS_HUNTER, a variable that"),
     "no endpoint": ({"AWS_ENDPOINT_URL": "hunter2"}, {}, ExitCode.INVALID_INPUT, "endpoint for s3: is no"),
     "none": ({}, NO_KEYS, ExitCode.NOT_AUTHORISED, "there are no credentials for the object store"),
     "no token of the pod": (

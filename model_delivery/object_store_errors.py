@@ -84,7 +84,7 @@ NUMBERS: Final[Mapping[type[Exception], int]] = {
 # Requests for a token: a file is asked for by GET, and not at the address of a machine's own identity.
 OWN_IDENTITY: Final = re.compile(r"Error performing (?:PUT|GET https?://(?:169\.254\.|metadata\.google))")
 TOKEN_REQUEST: Final = re.compile(r"Error performing (?:token request|POST)\b")
-TOKEN_CODE: Final = re.compile(r"\bAADSTS[0-9]{4,8}\b|\b(?:invalid|unauthorized)_[a-z]{1,20}\b")
+TOKEN_CODE: Final = re.compile(r"\b(AADSTS[0-9]{4,8}|(?:invalid|unauthorized)_[a-z]{1,20})\b")
 NO_IDENTITY: Final = (
     f"there are no credentials for the object store: {OBJECT_STORE_CREDENTIALS} names none, and the pod has no identity"
     " that the store's provider knows"
@@ -149,19 +149,19 @@ def _no_token(what: str, text: str, number: int) -> DeliveryError:
     `number` is the status of the answer, 0 without one.
     """
     code = CODE.search(text) or TOKEN_CODE.search(text)
-    said = f"the answer is {number}" + (f" {code[code.re.groups]}" if code else "")
+    said = f"the answer is {number}" + (f" {code[1]}" if code else "")
+    temporary = not number or is_temporary(number)
     if OWN_IDENTITY.search(text):
         message = f"{what}: {NO_IDENTITY}" + (f"; {said}" if number else "")
-    elif number:
-        message = (
-            f"{what}: the provider's service gives no token to the credentials for the object store, or to the identity"
-            f" of the pod: {said}; check the role or the account, and who may take it"
-        )
-    else:
+        if temporary:
+            return TransientError(message, exit_code=ExitCode.NOT_AUTHORISED)
+        return NotAuthorisedError(message)
+    if temporary:
+        fault = said if number else "it cannot be reached; check the network policies of the pod"
         return TransientError(
-            f"{what}: the provider's service that gives a token for the object store cannot be reached; check the"
-            " network policies of the pod"
+            f"{what}: no token for the object store comes from the provider's service for it: {fault}"
         )
-    if not number or is_temporary(number):
-        return TransientError(message, exit_code=ExitCode.NOT_AUTHORISED)
-    return NotAuthorisedError(message)
+    return NotAuthorisedError(
+        f"{what}: the provider's service gives no token to the credentials for the object store, or to the identity of"
+        f" the pod: {said}; check the role or the account, and who may take it"
+    )

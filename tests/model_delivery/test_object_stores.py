@@ -463,7 +463,7 @@ REFUSALS: dict[str, tuple[str, int, bytes, ExitCode, str]] = {
         0,
         b"",
         ExitCode.UNAVAILABLE,
-        "service that gives a token for the object store cannot be reached",
+        "from the provider's service for it: it cannot be reached; check the network policies",
     ),
     "no identity": (
         "identity",

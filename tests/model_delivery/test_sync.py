@@ -275,7 +275,7 @@ def test_model_that_cannot_be_marked_keeps_no_other_from_it(shared: Shared, wine
     (first / f"{MARK}.new").mkdir()
     done = shared.sync()
 
-    assert (done.code, done.summary["waiting"]) == (ExitCode.UNEXPECTED, 1), done.output
+    assert (done.code, done.summary["waiting"]) == (ExitCode.INVALID_INPUT, 1), done.output
     assert "is not marked or removed" in done.output
     assert not (first / MARK).exists()
     assert (second / MARK).exists()

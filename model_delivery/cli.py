@@ -17,15 +17,14 @@ from model_contract.model_ref import ContractError, IncompleteVariablesError, sh
 from model_contract.names import MODEL_NAME, MODEL_OWNER, MODEL_VARIABLES, MODEL_VERSION, RUN_ID
 from model_contract.quantity import Quantity, QuantityError
 from model_delivery.deadline import Limits
-from model_delivery.download import Bounds, FetchResult
+from model_delivery.download import Bounds
 from model_delivery.errors import DeliveryError, InvalidInputError
 from model_delivery.fetch import FetchRequest, fetch
 from model_delivery.log import line, log
 from model_delivery.memory import share_arena
 from model_delivery.model_uri import resolve
 from model_delivery.settings import Upstream, model_ref, model_variables, project_id
-from model_delivery.storage import StorageRequest, fetch_storage
-from model_delivery.storage_uri import FORMS, parse_storage_uri
+from model_delivery.storage_command import add_storage, run_storage
 from model_delivery.sync_command import add_sync, run_sync
 from model_delivery.verify import VerifyRequest, verify
 
@@ -60,10 +59,9 @@ def _say(text: str) -> None:
 
 
 def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
-    if options.command == "storage":
-        return _storage(options, environ)
-    if options.command == "sync":
-        return run_sync(options, _bounds(options), environ, lambda text: _write_message(text, options.termination_log))
+    if options.command in {"storage", "sync"}:
+        run = run_storage if options.command == "storage" else run_sync
+        return run(options, _bounds(options), environ, lambda text: _write_message(text, options.termination_log))
     if options.command == "resolve":
         limits = Limits(tries=options.tries, deadline=options.deadline)
         found = resolve(options.uri, options.owner, Upstream.from_environment(environ), limits)
@@ -80,25 +78,9 @@ def _fetch(options: argparse.Namespace, given: Mapping[str, str | None], environ
     project = project_id(environ)
     request = FetchRequest(model=model, store=options.store, project=project, bounds=_bounds(options))
     result = fetch(request, Upstream.from_environment(environ))
-    return _summary(result, began, options, model=model.name, version=model.version, run=model.run_id)
-
-
-def _storage(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
-    began = time.monotonic()
-    uri = parse_storage_uri(options.uri)
-    request = StorageRequest(uri=uri, text=options.uri, directory=options.directory, bounds=_bounds(options))
-    result = fetch_storage(request, Upstream.from_environment(environ))
-    return _summary(result, began, options, uri=options.uri)
-
-
-def _summary(result: FetchResult, began: float, options: argparse.Namespace, **model: str) -> str:
-    """Return the last line of a fetch, and write it to the termination log too. `model` names the model."""
-    seconds, manifest = time.monotonic() - began, result.manifest
-    counts = {"files": len(manifest.files), "bytes": manifest.total_bytes}
-    summary = {"way": result.way, **counts, "seconds": round(seconds, 2)}
-    _write_message(json.dumps(summary), options.termination_log)
-    text = "fetched" if result.fetched else "there already"
-    return line(text, **model, **counts, seconds=f"{seconds:.2f}", way=result.way, digest=manifest.digest)
+    seconds = time.monotonic() - began
+    _write_message(json.dumps(result.summary(seconds)), options.termination_log)
+    return result.line(seconds, model=model.name, version=model.version, run=model.run_id)
 
 
 def _bounds(options: argparse.Namespace) -> Bounds:
@@ -175,10 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="model-api-delivery", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="fetch | storage | verify | sync | resolve")
     _add_bounds(_command(commands, "fetch", "fetch the model into the store, unless it is there"))
-    text = "fetch the model of a storage URI into a directory, as a storage container of KServe"
-    storage = commands.add_parser("storage", help=text, description=text, allow_abbrev=False)
-    storage.add_argument("uri", metavar="URI", help=FORMS)
-    storage.add_argument("directory", type=Path, metavar="DIRECTORY", help="a mount, such as /mnt/models")
+    storage = add_storage(commands)
     _add_termination_log(storage)
     _add_bounds(storage)
     verifying = _command(commands, "verify", "verify that the model is in the store, and complete; writes nothing")

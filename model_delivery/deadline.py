@@ -69,7 +69,7 @@ class Deadline:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.expected = 0  # bytes of the whole model, as far as they are known
+        self.expected = 0  # bytes of the models that have begun, as far as they are known
         self._began = time.monotonic()
         self._ends = inf if limits.deadline is None else self._began + limits.deadline
         self._stopped = threading.Event()

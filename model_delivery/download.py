@@ -14,7 +14,7 @@ from model_delivery.deadline import Deadline, Limits
 from model_delivery.display import progress_shown
 from model_delivery.errors import InvalidInputError, NoSpaceError, PreconditionError
 from model_delivery.listed_model import ListedModel, check_space, check_total
-from model_delivery.log import log
+from model_delivery.log import line, log
 from model_delivery.manifest import Manifest
 from model_delivery.mlflow_api import MlflowApi, Version
 from model_delivery.object_stores import ObjectStores
@@ -40,6 +40,18 @@ class FetchResult:
     manifest: Manifest
     fetched: bool
     way: str = "there"
+
+    def summary(self, seconds: float) -> dict[str, object]:
+        """Return what the termination log tells of it, after so many seconds."""
+        return {"way": self.way, **self._counts(), "seconds": round(seconds, 2)}
+
+    def line(self, seconds: float, **model: str) -> str:
+        """Return the line for the log. `model` names the model."""
+        text, told = "fetched" if self.fetched else "there already", {**model, **self._counts()}
+        return line(text, **told, seconds=f"{seconds:.2f}", way=self.way, digest=self.manifest.digest)
+
+    def _counts(self) -> dict[str, object]:
+        return {"files": len(self.manifest.files), "bytes": self.manifest.total_bytes}
 
 
 @contextmanager
@@ -83,7 +95,7 @@ def download(
     """Return every file, sorted by path. Raises DeliveryError, and OSError."""
     check_space(listed, bounds.max_bytes)
     log("fetching", source=listed.source, files=len(listed.files), bytes=listed.known_bytes)
-    deadline.expected = listed.known_bytes
+    deadline.expected += listed.known_bytes
     transfer = Transfer(
         files=artifacts,
         source=listed.source,

@@ -62,8 +62,8 @@ class DamagedError(DeliveryError):
     exit_code = ExitCode.DAMAGED
 
 
-class SyncError(DeliveryError):
-    """Some steps of a sync failed; `exit_code` is that of the whole run."""
+class PartError(DeliveryError):
+    """A part of a command failed, such as a step of a sync; `exit_code` is that of the whole run."""
 
     def __init__(self, message: str, exit_code: ExitCode) -> None:
         super().__init__(message)

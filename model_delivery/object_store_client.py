@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -18,13 +18,14 @@ import obstore
 from obstore.exceptions import BaseError, UnknownConfigurationKeyError
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from model_contract.layout import MLMODEL
 from model_contract.names import OBJECT_STORE_CREDENTIALS
 from model_contract.store_addresses import StoreAddress
 from model_delivery.answer import paced
 from model_delivery.deadline import Deadline
 from model_delivery.errors import ChangedError, InvalidInputError, TransientError
 from model_delivery.listed_model import ListedFile, flat_tree
-from model_delivery.object_store_errors import NO_BUCKET, is_odd_range, store_errors
+from model_delivery.object_store_errors import NO_BUCKET, NO_LISTING, is_odd_range, store_errors
 from model_delivery.object_store_settings import ObjectStoreSettings
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ LARGE: Final = 1 << 20  # bytes of the smallest file that takes one of the STREA
 STREAMS: Final = 4  # as rclone has; each takes 1 MiB of memory: obstore and its HTTP client read 400 KiB at a time
 RANGE: Final = re.compile(r"bytes=([0-9]+)-([0-9]*)")
 ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
+ACCOUNT_KIND: Final = re.compile(r"unknown variant `([a-z_]{1,40})`, expected `service_account`")
 UNSATISFIABLE: Final = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 STORES: Final[Mapping[str, Any]] = {"s3": S3Store, "gs": GCSStore, "abfss": AzureStore, "wasbs": AzureStore}
 
@@ -63,14 +65,18 @@ def connected(place: StoreAddress, settings: ObjectStoreSettings, deadline: Dead
         store = STORES[place.scheme](
             place.bucket, config=config, client_options=options, retry_config={"max_retries": 0}
         )
-    except UnknownConfigurationKeyError:
+    except UnknownConfigurationKeyError as error:
+        name = next((name for name in config if f"'{name.lower()}'" in str(error)), "a file of another name")
         raise InvalidInputError(
-            f"{OBJECT_STORE_CREDENTIALS}: a file of the directory has the name of a variable that obstore does not know"
+            f"{OBJECT_STORE_CREDENTIALS}: the directory holds {name}, a variable that obstore does not know"
         ) from None
-    except (BaseError, ValueError, OSError):
+    except (BaseError, ValueError, OSError) as error:
+        kind = ACCOUNT_KIND.search(str(error))
         raise InvalidInputError(
-            f"the credentials for {place.scheme}: cannot be used; check the values in the directory of"
-            f" {OBJECT_STORE_CREDENTIALS}, or the variables of the store's clients"
+            f"the credentials for {place.scheme}: cannot be used"
+            + (f", since they are of the kind {kind[1]}" if kind else "")
+            + f"; check the values in the directory of {OBJECT_STORE_CREDENTIALS}, or the variables of the store's"
+            " clients" + (": a service account's key is needed" if kind else "")
         ) from None
     return Bucket(store, str(replace(place, path="")), deadline)
 
@@ -124,7 +130,16 @@ class Bucket:
                 return None
 
     def _files_once(self, path: str) -> tuple[ListedFile, ...]:
-        return tuple(flat_tree(f"{self._name}/{path}".rstrip("/"), self._entries(path)))
+        found = tuple(flat_tree(f"{self._name}/{path}".rstrip("/"), self._entries(path)))
+        if not found:
+            self._check_is_store(path)
+        return found
+
+    def _check_is_store(self, path: str) -> None:
+        """Raise InvalidInputError if the server has a file that it does not list: it sends a page for each address."""
+        with suppress(BaseError, FileNotFoundError):
+            obstore.head(self._store, f"{path}/{MLMODEL}".lstrip("/"))
+            raise InvalidInputError(f"listing of {f'{self._name}/{path}'!r}: {NO_LISTING}")
 
     def _entries(self, path: str) -> Iterator[ListedFile]:
         prefix = f"{path}/" if path else ""
@@ -164,6 +179,8 @@ class StoreAnswer:
         self._length = end - begin
         if tag:
             self.headers["ETag"] = tag
+        if coding := result.attributes.get("Content-Encoding"):
+            self.headers["Content-Encoding"] = coding
         if ranged:
             self.headers["Content-Range"] = f"bytes {begin}-{end - 1}/{result.meta['size']}"
 

@@ -14,7 +14,7 @@ from model_contract.names import MODEL_OWNER, RUN_ID
 from model_delivery.deadline import Deadline
 from model_delivery.file_checks import readable_manifest
 from model_delivery.manifest import Manifest
-from model_delivery.store import partial_model, remove, remove_leftover, sync_directory
+from model_delivery.store import partial_model, remove_leftover, sync_directory
 
 MARK: Final = "not-promoted-since"  # a file beside the manifest, which no pod mounts
 REMOVED: Final = f"{PARTIAL_PREFIX}removed-"
@@ -49,8 +49,9 @@ class StoredModel:
         if since and since <= now:
             return since
         new = self.directory / f"{MARK}.new"
-        new.write_text(f"{now.isoformat(timespec='seconds')}\n", encoding="utf-8")
-        new.rename(self.directory / MARK)
+        with suppress(FileNotFoundError):  # another sync has marked the model at this moment, or removed it
+            new.write_text(f"{now.isoformat(timespec='seconds')}\n", encoding="utf-8")
+            new.rename(self.directory / MARK)
         return now
 
     def unmark(self) -> None:
@@ -63,12 +64,15 @@ class StoredModel:
             yield
 
     def remove(self) -> None:
-        """Take the model out of the store by one rename, and delete its files then."""
+        """Take the model out of the store by one rename, and delete its files then.
+
+        NFS keeps those that a pod of this node has open: the next sync deletes them.
+        """
         aside = self.store / f"{REMOVED}{secrets.token_hex(4)}"
         with suppress(FileNotFoundError):  # another sync was first
             self.directory.rename(aside)
             sync_directory(self.store)
-        remove(aside)
+        remove_leftover(aside)
 
 
 def stored_models(store: Path) -> Iterator[StoredModel]:

@@ -53,9 +53,8 @@ class StorageRequest:
         return self.directory / STORE / MODEL
 
 
-def fetch_storage(request: StorageRequest, upstream: Upstream) -> FetchResult:
+def fetch_storage(request: StorageRequest, upstream: Upstream, deadline: Deadline) -> FetchResult:
     """Fetch the model unless the directory holds the URI's, which is found without a request. Raises DeliveryError."""
-    deadline = Deadline(request.bounds.limits)
     try:
         _make_store(request.directory / STORE)
         with partial_model(request.directory / STORE, MODEL, deadline) as partial:

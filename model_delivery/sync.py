@@ -181,8 +181,8 @@ def _promoted(project: Project, deadline: Deadline) -> tuple[PromotedVersion, ..
 
 def _is_promoted(model: StoredModel, versions: Sequence[PromotedVersion]) -> bool:
     """Return True if a promoted version has these files: the manifest names it, or it is of the same run."""
-    named = {(ref.name, ref.version) for ref in model.manifest.models}
-    return any((found.name, found.version) in named or found.run_id == model.run_id for found in versions)
+    named, run_id = {(ref.name, ref.version) for ref in model.manifest.models}, model.run_id
+    return any(found.run_id == run_id or (found.name, found.version) in named for found in versions)
 
 
 def _fetch(request: SyncRequest, project: Project, version: PromotedVersion, result: SyncResult) -> None:

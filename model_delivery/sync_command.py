@@ -14,7 +14,7 @@ from model_contract.model_ref import shown
 from model_contract.names import PROJECT_ID_FORM, PROJECT_ID_PATTERN
 from model_delivery.deadline import Deadline
 from model_delivery.download import Bounds
-from model_delivery.errors import InvalidInputError, SyncError
+from model_delivery.errors import InvalidInputError, PartError
 from model_delivery.settings import Upstream, token_of_file
 from model_delivery.sync import Project, SyncRequest, SyncResult, Used, sync
 from model_delivery.workloads import Workloads
@@ -77,7 +77,7 @@ def run_sync(
         message(summary)
         return summary
     print(summary, flush=True)  # noqa: T201  the answer of the command
-    raise SyncError(f"{len(result.codes)} steps failed, the log says which; {summary}", result.code)
+    raise PartError(f"{len(result.codes)} steps failed, the log says which; {summary}", result.code)
 
 
 def _summary(result: SyncResult, projects: int, seconds: float) -> str:

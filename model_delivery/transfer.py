@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from model_contract.digest import FileEntry, file_entry
+from model_contract.model_ref import shown
 from model_delivery.answer import CHUNK, FileAnswer
 from model_delivery.artifact_files import ArtifactFiles
 from model_delivery.deadline import Deadline
@@ -224,7 +225,9 @@ class Transfer:
                 reserve(output.fileno(), file.size or 0)
             entry = self._copy(file, answer, output, offset)
         if file.size is not None and entry.size != file.size:
-            raise WrongSizeError(f"artifact {file.path!r} has {entry.size} bytes, and is listed with {file.size}")
+            raise WrongSizeError(
+                f"artifact {file.path!r} has {entry.size} bytes, and is listed with {file.size}{_coding(answer)}"
+            )
         return entry
 
     def _copy(self, file: ListedFile, answer: FileAnswer, output: FileIO, offset: int) -> FileEntry:
@@ -238,7 +241,7 @@ class Transfer:
             size += len(chunk)
             self.deadline.count(len(chunk))
             if limit is not None and size > limit:
-                raise _too_large(file, limit)
+                raise _too_large(file, limit, answer)
             digest.update(chunk)
             _write(output, chunk)
             if size - written_back >= WRITTEN_BACK:
@@ -276,9 +279,17 @@ def _write(output: FileIO, chunk: bytes | memoryview) -> None:
         left = left[output.write(left) or 0 :]
 
 
-def _too_large(file: ListedFile, limit: int) -> Exception:
+def _coding(answer: FileAnswer) -> str:
+    """Return what to say of a wrong size if the answer is compressed, maybe by a proxy on the way."""
+    coding = answer.headers.get("Content-Encoding")
+    return f"; it came with Content-Encoding {shown(coding)}: check the proxies before the store" if coding else ""
+
+
+def _too_large(file: ListedFile, limit: int, answer: FileAnswer) -> Exception:
     if file.size is not None:
-        return WrongSizeError(f"artifact {file.path!r} has more bytes than the {limit} it is listed with")
+        return WrongSizeError(
+            f"artifact {file.path!r} has more bytes than the {limit} it is listed with{_coding(answer)}"
+        )
     return NoSpaceError(
         f"artifact {file.path!r}, listed without a size, passes what --max-bytes leaves; raise the volume's size limit"
     )

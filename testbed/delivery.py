@@ -73,6 +73,10 @@ class Delivery:
         """Run the fetch of a storage URI into the directory `store`, as KServe calls its storage containers."""
         return self._run(self._storage(uri, options))
 
+    def fetch_storages(self, *arguments: str) -> Ended:
+        """Run the fetch of several storage URIs, each with its directory behind it."""
+        return self._run(["storage", *arguments, f"--termination-log={self.termination_log}", *QUICKLY])
+
     def start_storage(self, uri: str, *options: str) -> subprocess.Popen[str]:
         return self._start([*self.command, *self._storage(uri, options)])
 

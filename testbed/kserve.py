@@ -1,12 +1,13 @@
 """The pod that KServe makes of an InferenceService and a serving runtime.
 
 It follows KServe's controller (pkg/controller/v1beta1/inferenceservice/utils/utils.go) and the webhook of its storage
-initializer (storage_initializer_injector.go), for one container and one storage URI. tests/full/test_kserve_objects.py
-compares it with the pod of the real controller.
+initializer (storage_initializer_injector.go), for one container. tests/full/test_kserve_objects.py compares it with the
+pod of the real controller.
 """
 
 import copy
 import json
+import os
 import re
 from typing import Any, Final
 
@@ -27,15 +28,13 @@ def pod_of(runtime: Json, service: Json, storage_container: Json | None = None) 
     container = _named(
         _merged(next(one for one in spec["containers"] if one["name"] == CONTAINER), model), service["metadata"]["name"]
     )
-    container["volumeMounts"] = [
-        *container.get("volumeMounts", []),
-        {"name": VOLUME, "mountPath": MODELS, "readOnly": True},
-    ]
+    pairs, mount = _storage(service["spec"]["predictor"])
+    container["volumeMounts"] = [*container.get("volumeMounts", []), mount | {"readOnly": True}]
     initializer = {
         "name": "storage-initializer",
         "image": "kserve/storage-initializer",
-        "args": [model["storageUri"], MODELS],
-        "volumeMounts": [{"name": VOLUME, "mountPath": MODELS}],
+        "args": pairs,
+        "volumeMounts": [mount],
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     # KServe merges the storage container's fields over these (pkg/utils/container_merge.go); ours sets neither list.
@@ -47,9 +46,19 @@ def pod_of(runtime: Json, service: Json, storage_container: Json | None = None) 
         "spec": {
             "initContainers": [initializer],
             "containers": [container],
-            "volumes": [{"name": VOLUME, "emptyDir": {}}],
+            "volumes": [{"name": mount["name"], "emptyDir": {}}],
         },
     }
+
+
+def _storage(predictor: Json) -> tuple[list[str], Json]:
+    """Return the arguments of the storage initializer, and the mount of the volume that it fills."""
+    if "storageUris" not in predictor:
+        return [predictor["model"]["storageUri"], MODELS], {"name": VOLUME, "mountPath": MODELS}
+    places = [one["mountPath"] for one in predictor["storageUris"]]
+    pairs = [argument for one in predictor["storageUris"] for argument in (one["uri"], one["mountPath"])]
+    common = os.path.commonpath(places)
+    return pairs, {"name": common.strip("/").replace("/", "-"), "mountPath": common}
 
 
 def _merged(container: Json, model: Json) -> Json:

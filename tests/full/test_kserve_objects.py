@@ -115,18 +115,22 @@ def test_runtime_is_taken_without_being_named(version: str | None, protocol: str
     assert kserve.until(lambda: runtime_of(kserve, name)) == manifest.RUNTIME
 
 
-def test_several_models_in_one_pod_are_refused(kserve: Kube) -> None:
-    service = inference_service("several", "mlflow://wine/3")
+def test_several_models_are_fetched_into_one_pod(kserve: Kube) -> None:
+    service = inference_service("several", "", args=["--model-path=/mnt/models/wine"])
     del service["spec"]["predictor"]["model"]["storageUri"]
     service["spec"]["predictor"]["storageUris"] = [
         {"uri": "mlflow://wine/3", "mountPath": "/mnt/models/wine"},
         {"uri": "mlflow://beer/1", "mountPath": "/mnt/models/beer"},
     ]
-    kserve.apply(service)
+    claimed = pod_of(RUNTIME, service, STORAGE)
 
-    described = kserve.until(lambda: failure_in_events(kserve, "several", "multi-model"), seconds=60)
+    made = admitted_pod(kserve, deployed(kserve, service))
 
-    assert "does not support multi-model download" in described
+    assert claimed["spec"]["initContainers"][0]["args"] == [
+        *("mlflow://wine/3", "/mnt/models/wine"),
+        *("mlflow://beer/1", "/mnt/models/beer"),
+    ]
+    assert [*claims_that_differ(claimed["spec"], made["spec"])] == []
 
 
 def failure_in_events(kube: Kube, name: str, word: str) -> str | None:

@@ -1,5 +1,6 @@
 """Files at an address of a real S3 server, read with credentials of the cluster, of versions in a real MLflow."""
 
+import gzip
 import hashlib
 import itertools
 import json
@@ -19,6 +20,7 @@ from model_contract.exit_codes import ExitCode
 from model_contract.model_ref import ModelRef
 from model_contract.store_addresses import parse_store_address
 from model_delivery.deadline import Deadline, Limits
+from model_delivery.errors import DeliveryError, InvalidInputError
 from model_delivery.listed_model import ListedFile
 from model_delivery.object_store_client import LARGE, STREAMS, Bucket, connected
 from model_delivery.object_store_settings import ObjectStoreSettings
@@ -232,7 +234,7 @@ CREDENTIALS: dict[str, tuple[dict[str, str], dict[str, str], ExitCode, str]] = {
     "wrong secret": ({"AWS_SECRET_ACCESS_KEY": "hunter2"}, {}, ExitCode.NOT_AUTHORISED, "SignatureDoesNotMatch"),
     "unknown key": ({"AWS_ACCESS_KEY_ID": "hunter2"}, {}, ExitCode.NOT_FOUND, "XAdminUserNotFound"),  # S3 answers 403
     "another file": ({"key": "hunter2"}, {}, ExitCode.INVALID_INPUT, 'holds "key", which is no variable'),
-    "unknown variable": ({"AWS_HUNTER": "hunter2"}, {}, ExitCode.INVALID_INPUT, "that obstore does not know"),
+    "unknown variable": ({"AWS_HUNTER": "hunter2"}, {}, ExitCode.INVALID_INPUT, "holds AWS_HUNTER, a variable that"),
     "no endpoint": ({"AWS_ENDPOINT_URL": "hunter2"}, {}, ExitCode.INVALID_INPUT, "endpoint for s3: is no"),
     "none": ({}, NO_KEYS, ExitCode.NOT_AUTHORISED, "there are no credentials for the object store"),
     "no token of the pod": (
@@ -420,6 +422,135 @@ def test_an_answer_that_another_try_would_not_change_ends_the_fetch_with_what_to
     assert ended.code == ExitCode.INVALID_INPUT, ended.output
     assert reason in ended.reason
     assert "trying again" not in ended.output
+
+
+AAD = b'{"error": "invalid_client", "error_description": "AADSTS7000215: hunter2"}'
+REFUSALS: dict[str, tuple[str, int, bytes, ExitCode, str]] = {
+    "a clock": ("s3", 403, b"<Code>RequestTimeTooSkewed</Code>", ExitCode.NOT_AUTHORISED, "set that of the node"),
+    "a clock, as Azure says it": (
+        "abfss",
+        403,
+        b"<Code>AuthenticationFailed</Code>Request date header too old: 'hunter2'",
+        ExitCode.NOT_AUTHORISED,
+        "AuthenticationFailed; the clocks of the store",
+    ),
+    "a rule": ("s3", 403, b"<Code>AccessDenied</Code>", ExitCode.NOT_AUTHORISED, "may list and read this place"),
+    "an archive": ("s3", 403, b"<Code>InvalidObjectState</Code>", ExitCode.NOT_AUTHORISED, "the file is archived"),
+    "a key of KMS": (
+        "s3",
+        403,
+        b"<Code>AccessDenied</Code>hunter2 is not authorized to perform: kms:Decrypt",
+        ExitCode.NOT_AUTHORISED,
+        "let the credentials use the key of KMS",
+    ),
+    "a key of its own": (
+        "s3",
+        400,
+        b"<Code>InvalidRequest</Code>The object was stored using a form of Server Side Encryption. hunter2",
+        ExitCode.INVALID_INPUT,
+        "set AWS_SERVER_SIDE_ENCRYPTION=sse-c and AWS_SSE_CUSTOMER_KEY_BASE64",
+    ),
+    "a token that is not given": (
+        "token",
+        401,
+        AAD,
+        ExitCode.NOT_AUTHORISED,
+        "gives no token to the credentials for the object store, or to the identity of the pod: the answer is 401"
+        " invalid_client; check the role",
+    ),
+    "a service of tokens that is away": (
+        "token",
+        0,
+        b"",
+        ExitCode.UNAVAILABLE,
+        "from the provider's service for it: it cannot be reached; check the network policies",
+    ),
+    "no identity": (
+        "identity",
+        404,
+        b"hunter2",
+        ExitCode.NOT_AUTHORISED,
+        "MODEL_API_OBJECT_STORE_CREDENTIALS names none, and the pod has no identity that the store's provider knows;"
+        " the answer is 404",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS.values(), ids=REFUSALS.keys())
+def test_refusal_is_told_with_what_to_do_and_who_refused(
+    tmp_path: Path, on_s3: OnS3, case: tuple[str, int, bytes, ExitCode, str]
+) -> None:
+    kind, status, body, code, reason = case
+    on_s3.proxy.rules = [answer(status, body)]
+    identity = {"AWS_METADATA_ENDPOINT": on_s3.proxy.uri, "AWS_ENDPOINT_URL": on_s3.proxy.uri}
+    service = {"AZURE_AUTHORITY_HOST": on_s3.proxy.uri if status else "http://127.0.0.1:9"}
+    client = {"AZURE_CLIENT_ID": "x", "AZURE_CLIENT_SECRET": "hunter2", "AZURE_TENANT_ID": "t", **service}
+    azure = {"AZURE_STORAGE_ENDPOINT": on_s3.proxy.uri}
+    files = {
+        "s3": {**on_s3.server.environment, "AWS_ENDPOINT_URL": on_s3.proxy.uri},
+        "identity": identity,
+        "abfss": {"AZURE_STORAGE_ACCOUNT_KEY": "aHVudGVyMg==", **azure},
+        "token": {**client, **azure},
+    }[kind]
+    address = "abfss://models@acme.dfs.core.windows.net/x" if "AZURE_STORAGE_ENDPOINT" in files else "s3://models/x"
+
+    with pytest.raises(DeliveryError) as refused:
+        bucket_of(tmp_path, address, files).files("x")
+
+    assert refused.value.exit_code == code
+    assert reason in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+GOOGLE_KINDS = ["external_account", "impersonated_service_account"]
+
+
+@pytest.mark.parametrize("kind", GOOGLE_KINDS)
+def test_google_account_of_a_kind_that_cannot_be_read_is_named(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "account.json").write_text(json.dumps({"type": kind, "audience": "hunter2"}))
+    account = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "account.json")}
+
+    with pytest.raises(InvalidInputError, match=f"since they are of the kind {kind}") as refused:
+        bucket_of(tmp_path, "gs://models/x", account)
+
+    assert "hunter2" not in str(refused.value)
+
+
+PAGE = b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><body/></html>'
+
+
+def test_well_formed_page_is_no_empty_listing_and_a_place_without_files_is_one(tmp_path: Path, on_s3: OnS3) -> None:
+    bucket = bucket_of(tmp_path, "s3://models/x", {**on_s3.server.environment, "AWS_ENDPOINT_URL": on_s3.proxy.uri})
+    assert bucket.files("nothing here") == ()
+    on_s3.proxy.rules = [answer(200, PAGE, {"Content-Type": "text/html"})]
+
+    with pytest.raises(InvalidInputError, match="the answer is no listing"):
+        bucket.files("nothing here")
+
+
+def bucket_of(directory: Path, address: str, files: Mapping[str, str]) -> Bucket:
+    """Return the bucket of an address, read once with credentials that are mounted."""
+    known = {name: value for name, value in files.items() if name != "AWS_EC2_METADATA_DISABLED"}
+    settings = ObjectStoreSettings.from_environment(
+        {
+            "MODEL_API_OBJECT_STORES": address,
+            "MODEL_API_OBJECT_STORE_CREDENTIALS": mounted(directory, known),
+        }
+    )
+    return connected(parse_store_address(address), settings, Deadline(Limits(tries=1)))
+
+
+def test_a_proxy_that_compresses_files_is_named_by_its_coding(tmp_path: Path, on_s3: OnS3) -> None:
+    def compressed(exchange: Exchange) -> bool:
+        with exchange.upstream() as real:
+            kept = {name: value for name, value in real.getheaders() if name in {"ETag", "Last-Modified"}}
+            exchange.send(real.status, gzip.compress(real.read()), kept | {"Content-Encoding": "gzip"})
+        return True
+
+    ended = fetch(tmp_path, on_s3, only("MLmodel", compressed), options=["--tries=1"])
+
+    assert ended.code == ExitCode.DAMAGED, ended.output
+    assert "it came with Content-Encoding" in ended.reason
 
 
 def test_a_store_that_drips_is_given_up(tmp_path: Path, on_s3: OnS3) -> None:

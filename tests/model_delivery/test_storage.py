@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -98,6 +99,12 @@ def mount(delivery: Delivery, mlflow_any: Registered) -> Delivery:
 def uri_of(registered: Registered, example: str) -> str:
     version = registered.versions[example]
     return f"mlflow://{quote(version['name'])}/{version['version']}"
+
+
+def pairs_of(places: dict[str, Path]) -> Iterator[str]:
+    """Yield each URI, and the directory behind it."""
+    for uri, directory in places.items():
+        yield from (uri, str(directory))
 
 
 def visible(directory: Path) -> dict[str, bytes]:
@@ -354,6 +361,72 @@ def test_kill_before_any_step_leaves_one_whole_model_or_none_and_the_next_run_go
     assert code == ExitCode.DONE
     assert step >= STEPS
     assert visible(mount) == models[new]
+
+
+def test_several_models_arrive_each_in_its_own_directory(delivery: Delivery, mlflow_3: Registered) -> None:
+    pairs = {uri_of(mlflow_3, example): delivery.store / "models" / example for example in ("plain", "odd names")}
+    first = delivery.fetch_storages(*pairs_of(pairs))
+    again = replace(delivery, uri="http://127.0.0.1:9").fetch_storages(*pairs_of(pairs))
+
+    assert (first.code, again.code) == (ExitCode.DONE, ExitCode.DONE), first.output + again.output
+    for example, directory in zip(("plain", "odd names"), pairs.values(), strict=True):
+        assert visible(directory) == mlflow_3.files(example)
+    assert [model["uri"] for model in json.loads(first.reason)["models"]] == list(pairs)
+    assert [model["way"] for model in json.loads(again.reason)["models"]] == ["there", "there"]
+    assert again.output.count("there already") == len(pairs)
+
+
+def test_first_of_several_models_that_fails_ends_the_fetch_by_its_uri(delivery: Delivery, mlflow_3: Registered) -> None:
+    whole, last = uri_of(mlflow_3, "plain"), uri_of(mlflow_3, "odd names")
+    missing = "mlflow://runs/0f0f/model"
+    places = {uri: delivery.store / str(number) for number, uri in enumerate((whole, missing, last))}
+    ended = delivery.fetch_storages(*pairs_of(places))
+
+    assert ended.code == ExitCode.NOT_FOUND, ended.output
+    assert ended.reason.startswith(f"{missing}: run ")
+    assert visible(places[whole]) == mlflow_3.files("plain")
+    assert not places[last].exists()
+
+
+@pytest.mark.parametrize(
+    ("places", "reason"),
+    [
+        (["wine", "wine"], "contain each other"),
+        (["wine", "wine/beer"], "contain each other"),
+        (["wine/beer/ale", "wine"], "contain each other"),
+        (["wine", "link/beer"], "contain each other"),
+        (["wine", "beer/../wine/"], "contain each other"),
+        (["wine", "wine-2"], None),
+    ],
+)
+def test_directories_that_contain_each_other_are_refused_before_a_request(
+    tmp_path: Path, places: list[str], reason: str | None
+) -> None:
+    nowhere = Delivery(directory=tmp_path, uri="http://127.0.0.1:9")
+    (nowhere.store / "wine").mkdir(parents=True)
+    (nowhere.store / "link").symlink_to("wine")
+    pairs = {f"mlflow://wine/{number}": nowhere.store / place for number, place in enumerate(places, 1)}
+    ended = nowhere.fetch_storages(*pairs_of(pairs))
+
+    assert ended.code == (ExitCode.INVALID_INPUT if reason else ExitCode.UNAVAILABLE), ended.output
+    assert (reason or "") in ended.reason
+    assert (nowhere.store / "wine" / STORE).exists() == (reason is None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["mlflow://wine/3"], "give a directory behind each storage URI: 1 arguments are no pairs"),
+        (["mlflow://wine/3", "/mnt/a", "s3://beer", "/mnt/b"], 'the storage URI "s3://beer" does not begin with'),
+    ],
+)
+def test_arguments_that_are_no_pairs_of_uri_and_directory_are_refused(
+    tmp_path: Path, arguments: list[str], reason: str
+) -> None:
+    ended = Delivery(directory=tmp_path, uri="http://127.0.0.1:9").fetch_storages(*arguments)
+
+    assert ended.code == ExitCode.INVALID_INPUT, ended.output
+    assert reason in ended.reason
 
 
 def test_manifest_names_the_uri_and_no_version_of_an_owner(delivery: Delivery, mlflow_3: Registered) -> None:

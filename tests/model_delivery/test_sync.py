@@ -1,5 +1,6 @@
 """`sync` on a real MLflow behind a real gate: a shared store in step with Staging and Production of two projects."""
 
+import errno
 import fcntl
 import json
 import os
@@ -24,7 +25,8 @@ from model_delivery.deadline import Deadline, Limits
 from model_delivery.download import FetchResult
 from model_delivery.errors import NotAuthorisedError
 from model_delivery.fetch import FetchRequest, fetch
-from model_delivery.retention import MARK, REMOVED
+from model_delivery.manifest import Manifest
+from model_delivery.retention import MARK, REMOVED, StoredModel, remove_unfinished
 from model_delivery.settings import Upstream
 from model_delivery.sync import Project, SyncRequest, sync
 from model_delivery.tracking_uri import parse_tracking_uri
@@ -277,6 +279,36 @@ def test_model_that_cannot_be_marked_keeps_no_other_from_it(shared: Shared, wine
     assert "is not marked or removed" in done.output
     assert not (first / MARK).exists()
     assert (second / MARK).exists()
+
+
+def test_model_that_another_sync_removes_meanwhile_is_no_failure(tmp_path: Path) -> None:
+    gone = StoredModel(store=tmp_path, place="jane.doe/5f0c", manifest=Manifest(models=(), source="", files=()))
+    now = datetime.now(UTC)
+
+    assert gone.mark(now) == now
+    gone.unmark()
+    gone.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_removed_model_whose_files_nfs_keeps_is_out_of_the_store_and_deleted_by_the_next_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS renames a file that a pod of this node has open, and its directory cannot be removed before the pod ends."""
+
+    def busy(path: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", str(path))
+
+    model = StoredModel(store=tmp_path, place="jane.doe/5f0c", manifest=Manifest(models=(), source="", files=()))
+    model.directory.mkdir(parents=True)
+    with monkeypatch.context() as nfs:
+        nfs.setattr(shutil, "rmtree", busy)
+        model.remove()
+
+    assert not model.directory.exists()
+    assert [path.name.startswith(REMOVED) for path in tmp_path.glob(".*")] == [True]
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.glob(".*")) == []
 
 
 def test_what_is_not_of_its_projects_is_not_touched(shared: Shared, wine: Owned, tea: Owned) -> None:

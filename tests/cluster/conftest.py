@@ -54,6 +54,10 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def installed(kube: Kube, quickstart: Path) -> Kube:
     """The cluster with the quickstart, whose model API answers."""
+    return install(kube, quickstart)
+
+
+def install(kube: Kube, quickstart: Path) -> Kube:
     kube("apply", "-k", quickstart)
     kube.rolled_out(PLATFORM, WEBHOOK)
     kube("-n", COMPUTE, "wait", "--for=condition=Complete", "job/train-wine-quality", "--timeout=180s")
@@ -79,6 +83,10 @@ def quiet(installed: Kube) -> Iterator[Kube]:
 @pytest.fixture(scope="session")
 def wine(installed: Kube) -> ModelRef:
     """The model that the quickstart's Job has trained."""
+    return trained(installed)
+
+
+def trained(installed: Kube) -> ModelRef:
     published = installed.get("-n", COMPUTE, "configmap", "wine-quality-model")["data"]
     return ModelRef(name="wine-quality", version=published["version"], owner="jane.doe", run_id=published["run_id"])
 

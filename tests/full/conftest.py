@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
+from model_contract.model_ref import ModelRef
 from testbed.cluster.kube import Kube, cluster, unavailable_reason
 from testbed.cluster.workloads import plain_pod
 from testbed.controllers import kserve, registry
 from testbed.controllers.load import POD
 from testbed.controllers.registry import Registry
 from testbed.engines import ROWS, Engines, installed_engines, rows
-from tests.cluster.conftest import api, installed, quickstart, quiet, two_pods, wine  # noqa: F401  fixtures
+from tests.cluster.conftest import api, install, quickstart, quiet, trained, two_pods  # noqa: F401  fixtures
 from tests.model_delivery.test_object_stores import on_s3, s3_models  # noqa: F401  fixtures
 
 COMPONENT = Path(__file__).parents[2] / "manifests" / "components" / "kserve"
@@ -70,6 +71,17 @@ def kube() -> Iterator[Kube]:
         pytest.fail(f"the cluster cannot run: {reason}")
     with cluster() as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def installed(kube: Kube, quickstart: Path) -> Kube:  # noqa: F811  the fixture
+    """The quickstart, installed again for each file: some files leave the cluster without it."""
+    return install(kube, quickstart)
+
+
+@pytest.fixture(scope="module")
+def wine(installed: Kube) -> ModelRef:
+    return trained(installed)
 
 
 @pytest.fixture(scope="session")

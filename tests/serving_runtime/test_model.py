@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -408,3 +409,14 @@ def test_model_may_write_into_its_input(kind: str, written: Callable[..., Model]
     assert warm_up_for_merging(model).against_merging is None
     asyncio.run(predict())
     assert encode(found.data, wrapped=False) == before
+
+
+def test_user_without_a_home_has_that_of_a_container(
+    written: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 4_294_967_294)  # a user that /etc/passwd does not have
+
+    written("return data", inputs=None)
+
+    assert os.environ["HOME"] == "/"

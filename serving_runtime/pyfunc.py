@@ -62,6 +62,10 @@ def load_pyfunc(directory: Path) -> PyfuncModel:
     # MLflow's own server sets it, and models read it to know that they serve.
     os.environ.setdefault("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")
     try:
+        Path.home()  # MLflow asks for it when it is imported
+    except RuntimeError:
+        os.environ["HOME"] = "/"  # as container runtimes set it for a user that has none
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow warns of type hints of its own
             from mlflow.pyfunc import (  # noqa: PLC0415  it takes a second, which only a process that loads should spend

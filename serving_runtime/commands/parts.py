@@ -23,7 +23,7 @@ from model_contract.layout import MLMODEL
 from serving_runtime.commands.cli_errors import CommandError, InputFileError
 from serving_runtime.commands.part_record import Record, ScoredRows, record_of
 from serving_runtime.commands.partitions import partitions_of
-from serving_runtime.commands.places import FilePlace, is_in, replacing, state_of, write_error
+from serving_runtime.commands.places import FilePlace, absolute, is_in, replacing, state_of, write_error
 from serving_runtime.commands.report import Progress, Summary
 from serving_runtime.commands.rows import chunks
 from serving_runtime.commands.score_file import Output, load_to_score, naming, score_rows
@@ -88,7 +88,15 @@ def parts_of(sources: Sequence[Source], directory: FilePlace, form: str | None, 
         for output, content in ((directory, "the predictions"), (errors, "the rows without one")):
             if output and is_in(source.path, output):
                 raise InputFileError(f"{source.path} is in {output}, the directory of {content}; name another one")
-        parts.append(Part(source=source, name=name.as_posix(), path=path, form=kind, errors=part_errors))
+        parts.append(
+            Part(
+                source=source,
+                name=name.as_posix(),
+                path=absolute(path),
+                form=kind,
+                errors=absolute(part_errors) if part_errors else None,
+            )
+        )
     return parts
 
 

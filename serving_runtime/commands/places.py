@@ -52,6 +52,17 @@ def place_of(text: str) -> FilePlace:
         raise InputFileError(f"{text} cannot be used: {missing_extra(error.name, 'tables')}") from None
 
 
+def absolute(place: FilePlace) -> FilePlace:
+    """Return the place that a path names now: a model's code may change the working directory.
+
+    Raises InputFileError.
+    """
+    try:
+        return place.absolute() if isinstance(place, Path) else place
+    except FileNotFoundError:
+        raise InputFileError(f"{place} cannot be used: the working directory was removed") from None
+
+
 def _path(text: str) -> Path:
     """Return a path, with something there or not. Raises InputFileError if that cannot be known."""
     path = Path(text)

@@ -18,7 +18,7 @@ from serving_runtime.commands.cli_errors import InputFileError
 from serving_runtime.commands.delivered_model import deliver
 from serving_runtime.commands.part_record import ScoredRows
 from serving_runtime.commands.partitions import Condition
-from serving_runtime.commands.places import FilePlace, is_in, place_of, replacing
+from serving_runtime.commands.places import FilePlace, absolute, is_in, place_of, replacing
 from serving_runtime.commands.report import FORMATS, Progress, Summary, print_summary
 from serving_runtime.commands.sources import Source, check_outputs, find_sources, output_form
 from serving_runtime.commands.standard_streams import expect_other_files, standard_input, standard_output
@@ -166,8 +166,10 @@ def _to_stream(options: argparse.Namespace, sources: list[Source] | None) -> Sum
     form = options.output_format or output_form(options.output or "")
     counts, read_before = ScoredRows(), 0
     with ExitStack() as stack:
-        errors = stack.enter_context(replacing(place_of(options.errors))) if options.errors else None
-        stream = stack.enter_context(replacing(place_of(options.output)) if options.output else standard_output())
+        errors = stack.enter_context(replacing(absolute(place_of(options.errors)))) if options.errors else None
+        stream = stack.enter_context(
+            replacing(absolute(place_of(options.output))) if options.output else standard_output()
+        )
         bar = stack.enter_context(_progress(_size(sources) if sources else None))
         output = stack.enter_context(lazy.score_file.Output(stream, form, errors, keep=bool(options.keep_columns)))
         files: list[Source | None] = [None] if sources is None else [*sources]
@@ -234,7 +236,7 @@ def _model_path(options: argparse.Namespace) -> Path:
         return resolve_model_path(os.environ)
     if options.model_path:
         raise InputFileError("--model and --model-path name two models: set one of them")
-    return find_model(deliver(options.model, options.model_store, os.environ))
+    return find_model(deliver(options.model, options.model_store, os.environ).absolute())
 
 
 def _is_below(directory: FilePlace, named: FilePlace) -> bool:

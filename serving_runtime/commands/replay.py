@@ -50,8 +50,9 @@ def run(options: argparse.Namespace) -> ExitCode:
     try:
         if not path.exists():
             raise MissingFileError(f"there is no file or directory {path}")
+        recordings = _recordings(path, path.absolute())
         send = _server(options.url) if options.url else _local_model()
-        for file, recorded in islice(_recordings(path), options.limit):
+        for file, recorded in islice(recordings, options.limit):
             outcome, told = _compared(recorded, send, options.tolerance)
             counts[outcome] += 1
             if told and counts[outcome] <= MOST_SHOWN:
@@ -65,17 +66,20 @@ def run(options: argparse.Namespace) -> ExitCode:
     return ExitCode.PRECONDITION if counts[Outcome.DIFFERENT] else ExitCode.DONE
 
 
-def _recordings(path: Path) -> Iterator[tuple[Path, Recorded]]:
-    """Yield the requests of a recording or a table, each with its file. Raises RecordingError, CommandError."""
-    if path.is_file() and path.suffix != PARQUET:
-        yield from ((path, recorded) for recorded in read_recording(path))
+def _recordings(path: Path, at: Path) -> Iterator[tuple[Path, Recorded]]:
+    """Yield the requests of a recording or a table, each with its file. Raises RecordingError, CommandError.
+
+    `path` is as the user named it; `at` is absolute, as the model's code may change the working directory.
+    """
+    if at.is_file() and at.suffix != PARQUET:
+        yield from ((path, recorded) for recorded in read_recording(at))
         return
     try:
-        files = lazy.table_files(path)
+        files = lazy.table_files(at)
     except ModuleNotFoundError:
         raise InputFileError(f"an inference table cannot be read: {missing_extra('pyarrow', 'tables')}") from None
     for file in files:
-        yield from ((file, recorded) for recorded in lazy.read_table(file))
+        yield from ((path / file.relative_to(at), recorded) for recorded in lazy.read_table(file))
 
 
 def _compared(recorded: Recorded, send: Send, tolerance: float) -> tuple[Outcome, str]:

@@ -11,7 +11,16 @@ from typing import IO, TYPE_CHECKING, Final
 
 from serving_runtime.commands.cli_errors import InputFileError, MissingFileError, UnavailableError
 from serving_runtime.commands.partitions import Condition, Partitions, partitions_of
-from serving_runtime.commands.places import FilePlace, State, is_device, opened, place_of, read_error, state_of
+from serving_runtime.commands.places import (
+    FilePlace,
+    State,
+    absolute,
+    is_device,
+    opened,
+    place_of,
+    read_error,
+    state_of,
+)
 from serving_runtime.commands.versioned_tables import refuse_versions
 from serving_runtime.options import STORES
 
@@ -40,12 +49,14 @@ OF_FILE_SYSTEM: Final = "lost+found"  # a directory that nobody may list
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A file of one `form`. `name` is its path below the directory, or below the fixed part of the glob.
+    """A file of one `form`. `path` is as the user named it, `name` is below the directory or the glob's fixed part.
 
-    `state` is that of the file when it was found.
+    `at` is its place whatever becomes of the working directory, which a model's code may change. `state` is that of the
+    file when it was found.
     """
 
     path: FilePlace
+    at: FilePlace
     name: PurePath
     form: str
     state: State
@@ -57,7 +68,7 @@ class Source:
 
     def opened(self) -> AbstractContextManager[IO[bytes]]:
         """Return a stream of the file. Raises CommandError, also at the end if the file has been changed."""
-        return opened(self.path, self.state, at_any_place=self.form in {"parquet", "arrow"})
+        return opened(self.at, self.state, at_any_place=self.form in {"parquet", "arrow"})
 
 
 def find_sources(arguments: Sequence[str], form: str | None, conditions: Sequence[Condition] = ()) -> list[Source]:
@@ -186,7 +197,7 @@ def _below(directory: Path, above: frozenset[Path]) -> Iterator[Path]:
 def _in_store(place: "ObjectPath", form: str | None) -> Iterator[Source]:
     """Yield an object, the objects below a key, or those that match a pattern, as among the files of a directory."""
     if state := state_of(place):
-        yield Source(path=place, name=PurePosixPath(place.name), form=_form(place.name, form), state=state)
+        yield Source(path=place, at=place, name=PurePosixPath(place.name), form=_form(place.name, form), state=state)
         return
     has_magic = glob.has_magic(str(place.key))
     root = place.at(PurePosixPath(_fixed_part(place.key))) if has_magic else place
@@ -195,7 +206,7 @@ def _in_store(place: "ObjectPath", form: str | None) -> Iterator[Source]:
     if in_directories := [path for path, _ in objects if _is_in_directory(path.relative_to(root), pattern)]:
         refuse_versions(root, in_directories)
     found = [
-        Source(path=path, name=name, form=_form(path.name, form), state=state)
+        Source(path=path, at=path, name=name, form=_form(path.name, form), state=state)
         for path, state in objects
         if not _is_hidden(name := path.relative_to(root)) and _is_wanted(name, pattern, form)
     ]
@@ -241,7 +252,7 @@ def _source(path: Path, name: Path, form: str | None) -> Source:
     state = state_of(path)
     if state is None:
         raise MissingFileError(f"there is no file {path}")
-    return Source(path=path, name=name, form=_form(path.name, form), state=state)
+    return Source(path=path, at=absolute(path), name=name, form=_form(path.name, form), state=state)
 
 
 def output_form(name: str) -> str:

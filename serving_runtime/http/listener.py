@@ -63,12 +63,12 @@ class Listener(uvicorn.Server):
     ) -> None:
         """Serve until it is stopped. `started` gets the event loop before the first request.
 
-        `second_server` begins before it and ends after it.
+        `second_server` begins before that, and ends after the last request.
         """
 
         async def run() -> None:
-            started(asyncio.get_running_loop())
             async with second_server or contextlib.nullcontext():
+                started(asyncio.get_running_loop())
                 await self.serve(sockets=list(sockets))
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype, is_object_dtype
 
 from serving_runtime.input.blocks import Blocks
 from serving_runtime.input.conform_plan import Matrix
@@ -20,16 +21,18 @@ def merged(inputs: Sequence[Any]) -> Any:
     if isinstance(first, Blocks):
         return first.merged(inputs[1:])
     if isinstance(first, pd.DataFrame):
-        return pd.concat(inputs, ignore_index=True)
+        return _with_own_cells(pd.concat(inputs, ignore_index=True))
     if isinstance(first, dict):
         return {name: np.concatenate([data[name] for data in inputs]) for name in first}
     return np.concatenate(inputs)
 
 
 def copied(data: Any) -> Any:
-    """Return the input in memory of its own. Lists and objects in the cells of a frame stay the same ones."""
+    """Return the input in memory of its own."""
     match data:
-        case pd.DataFrame() | np.ndarray():
+        case pd.DataFrame():
+            return _with_own_cells(data.copy())
+        case np.ndarray():
             return data.copy()
         case dict():
             return {name: copied(item) for name, item in data.items()}
@@ -37,6 +40,15 @@ def copied(data: Any) -> Any:
             return [copied(item) for item in data]
         case _:
             return data
+
+
+def _with_own_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Copy the lists and objects in the cells of a new frame, which a copy by pandas shares."""
+    for position, kind in enumerate(frame.dtypes):
+        # pandas calls them "mixed", and finds out in less time than it takes to copy texts.
+        if is_object_dtype(kind) and infer_dtype(cells := frame.iloc[:, position]).startswith("mixed"):
+            frame.isetitem(position, pd.Series(map(copied, cells), dtype=object).to_numpy())
+    return frame
 
 
 def merge_key(data: Any, params: Mapping[str, Any] | None) -> Hashable:

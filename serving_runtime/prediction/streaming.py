@@ -57,7 +57,8 @@ class ModelStream:
         if self._step is not None:
             with suppress(ServingError):
                 await self._step
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._context.run, self._pieces.close)
+        with suppress(ServingError):  # which is in the log, and which no client waits for
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._context.run, self._pieces.close)
 
 
 class StreamedAnswer:

@@ -61,6 +61,7 @@ class MlflowComparison:
 def _run(preloaded: PreloadedModel, placeholder: PlaceholderServer, result: mmap.mmap) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):  # nothing is lost if it ends in the middle
         signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it ends with the supervisor
     os.nice(NICENESS)
     while not placeholder.gone:
         time.sleep(POLL_INTERVAL)

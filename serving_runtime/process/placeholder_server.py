@@ -60,7 +60,7 @@ class PlaceholderServer:
 
 
 def _run(serve: Callable[[socket.socket], None], control: socket.socket) -> NoReturn:
-    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal sends them to all processes
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a terminal sends them to all processes
         signal.signal(number, signal.SIG_IGN)
     try:
         serve(control)

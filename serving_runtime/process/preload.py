@@ -35,6 +35,9 @@ NOT_FORKABLE_FLAVORS: Final = frozenset(
     }
 )
 OF_MLFLOW: Final = ("GetTelemetryConfig", "MLflowTelemetryConsumer")  # beginnings of names of threads
+# MLflow looks for an example that is missing with a pool of threads, which end when the pool is collected.
+OF_MLFLOW_POOLS: Final = "Mlflow"
+ENDS_IN: Final = 5.0  # seconds
 
 _log = logging.getLogger(__name__)
 
@@ -89,9 +92,13 @@ def load_shared(path: Path, loader: Loader) -> Model | None:
     model = load(path, loader)
     if loaded := sorted(modules & sys.modules.keys()):
         raise UnsafeForkError(f"it has loaded {', '.join(loaded)}")
-    if any(not one.name.startswith(OF_MLFLOW) for one in set(threading.enumerate()) - before):
+    gc.collect()
+    begun = {one for one in set(threading.enumerate()) - before if not one.name.startswith(OF_MLFLOW)}
+    for thread in begun:
+        if thread.name.startswith(OF_MLFLOW_POOLS):
+            thread.join(ENDS_IN)
+    if any(thread.is_alive() for thread in begun):
         raise UnsafeForkError("the model's code has begun a thread")
     # The garbage collector writes into each object that it visits. It skips frozen objects, so workers share one copy.
-    gc.collect()
     gc.freeze()
     return model

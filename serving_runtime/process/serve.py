@@ -38,6 +38,7 @@ from serving_runtime.settings import ServeSettings, UnavailableAddressError
 BACKLOG: Final = 2048  # connections that wait while all workers are busy; the kernel may allow fewer
 PLACEHOLDER_WORKER: Final = 0  # gunicorn numbers its workers from 1
 LAST_ANSWERS: Final = 0.02  # seconds
+ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last one from a terminal that is closed
 EVERY_ADDRESS: Final = {
     "0.0.0.0": "localhost",  # noqa: S104  what a browser calls it
     "::": "localhost",
@@ -63,8 +64,7 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
     """
     _configure_logs()
     directory = _working_directory()
-    for number in (signal.SIGTERM, signal.SIGINT):  # the first process of a container has no default action
-        signal.signal(number, _end_start)
+    take_signals()
     path = resolve_model_path(environ)
     settings = _with_identity(settings, path)
     destination(settings.capture, environ)
@@ -95,6 +95,17 @@ def serve(settings: ServeSettings, environ: Mapping[str, str]) -> NoReturn:
             start_again(environ, directory)
         listening = (sock.detach(), *([reserved.detach()] if reserved else []))
         supervise(settings, listening, placeholder, preloaded, metrics)
+
+
+def take_signals() -> None:
+    """Let signals end the start: the first process of a container has no default action.
+
+    Some shells and runners of CI leave signals blocked, which each process inherits.
+    """
+    for number in ENDING:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` sets it
+            signal.signal(number, _end_start)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*ENDING, signal.SIGQUIT, signal.SIGALRM, signal.SIGCHLD})
 
 
 def _working_directory() -> Path:

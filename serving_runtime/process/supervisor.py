@@ -197,11 +197,20 @@ class _Arbiter(Arbiter):  # type: ignore[misc]  # as above
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM)
 
+    def init_signals(self) -> None:
+        super().init_signals()
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as `nohup` sets it
+            signal.signal(signal.SIGHUP, self.signal)
+
     def handle_term(self) -> None:
         if not self.app.draining:
             self.app.draining.begin()
             _log.info("asked to stop: readiness says no", extra={"fields": {"seconds": self.app.settings.drain_delay}})
             signal.setitimer(signal.ITIMER_REAL, self.app.settings.drain_delay or 0.001)
+
+    def handle_hup(self) -> None:
+        """End as after SIGTERM; gunicorn would begin new workers of the same model."""
+        self.handle_term()
 
     def handle_alrm(self) -> None:
         """End the server after the delay."""

@@ -2,14 +2,16 @@
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 HEARTBEAT: Final = 1.0  # seconds
 # New objects after which Python collects the young generation: a request makes some hundred, and frees nearly all.
 YOUNG_OBJECTS: Final = 20_000
+PAUSE: Final = 1.0  # seconds between two tries to replace a worker
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +57,9 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
         end_with(self.ppid)
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        # A terminal sends SIGINT to all processes; the supervisor then ends its workers.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A terminal sends SIGINT, and SIGHUP at its end, to all processes; the supervisor then ends its workers.
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
 
     def load_wsgi(self) -> None:
         """Load the model."""
@@ -61,23 +67,39 @@ class RuntimeWorker(Worker):  # type: ignore[misc]  # gunicorn ships no types
             with self._beating():
                 self._parts = self.app.worker_parts(self.row, self._beat)
         except ServingError as error:
-            self.app.startup_error.report(str(error))
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+            self._end_unready(str(error))
+        except OSError as error:  # such as too many open files
+            _log.exception("a worker cannot start")
+            self._end_unready(f"a worker cannot start: {error.strerror or error}")
         # A full garbage collection would visit all loaded objects, for tens of milliseconds, and can free none of them.
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
 
     def run(self) -> None:
-        self.app.placeholder.stop()
         sockets = [listener.sock for listener in self.sockets]
-        self._parts.listener.listen(sockets, started=self._take_signals, second_server=self._parts.rpc)
+        try:
+            self._parts.listener.listen(sockets, started=self._begin, second_server=self._parts.rpc)
+        except (OSError, RuntimeError) as error:  # of the event loop, or of gRPC
+            _log.exception("a worker failed")
+            self._end_unready(f"a worker cannot start: {getattr(error, 'strerror', None) or error}")
         self._parts.body_reader.end()
         self._parts.context.recorder.finish()
         if self._parts.context.tracer is not None:
             self._parts.context.tracer.finish()
 
-    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _end_unready(self, reason: str) -> NoReturn:
+        """End the worker: the whole server, if none has been ready yet, else this worker, which is replaced."""
+        if self.app.placeholder.gone:
+            _log.error("a worker cannot start; another one will try", extra={"fields": {"reason": reason}})
+            time.sleep(PAUSE)
+            sys.exit(1)
+        self.app.startup_error.report(reason)
+        sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the signals, and the connections of the placeholder server, as soon as nothing can fail any more."""
+        self.app.placeholder.stop()
         loop.add_signal_handler(signal.SIGTERM, self._begin_end)
         loop.add_signal_handler(signal.SIGQUIT, os._exit, 0)
 

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from serving_runtime.model import Model, load
 from serving_runtime.options import Loader, Nan
 from serving_runtime.prediction.batches import Batches, BatchLimits
 from serving_runtime.prediction.call_cost import CallCost
+from serving_runtime.prediction.streaming import ModelStream
 from serving_runtime.prediction.warm_up import warm_up, warm_up_for_merging
 from serving_runtime.protocols.interface import Answer, Inputs
 from serving_runtime.protocols.mlflow.request import read_request
@@ -235,6 +238,28 @@ def test_model_that_exits_in_a_stream_fails_at_its_place_and_may_be_closed_befor
         next(whole)
 
 
+class FailsAtItsEnd(Streaming):
+    """A model that fails when its client has left."""
+
+    def predict_stream(self, data: Any, params: dict[str, Any] | None = None) -> Iterator[Any]:
+        try:
+            yield data
+        finally:
+            raise ValueError
+
+
+def test_model_that_fails_when_its_client_has_left_is_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def leave() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pieces = ModelStream(pool, stream(FailsAtItsEnd(), 1, None), None)
+            await pieces.next()
+            await pieces.close()
+
+    asyncio.run(leave())
+
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == ["the model failed"]
+
+
 def test_a_refusal_by_the_model_keeps_its_code_and_words(model: Callable[[str], Model]) -> None:
     expression = "(_ for _ in ()).throw(MlflowException('no such wine', error_code=RESOURCE_DOES_NOT_EXIST))"
     with pytest.raises(ServingError) as caught:
@@ -389,6 +414,16 @@ WRITES: dict[str, tuple[str, Any, Any]] = {
         {"inputs": {"x": [2.0, 4.0]}},
     ),
     "into a frame": ("return data.pop('a')", None, {"dataframe_records": [{"a": 1.0, "b": 2.0}]}),
+    "into a list of a cell": (
+        "return data['a'].map(lambda cell: cell.pop())",
+        None,
+        {"dataframe_records": [{"a": [1.0, 2.0]}, {"a": [3.0, 4.0]}]},
+    ),
+    "into an object of a cell": (
+        "return data['a'].map(lambda cell: cell['c'].pop('d'))",
+        None,
+        {"dataframe_records": [{"a": {"c": {"d": 1.0}}}]},
+    ),
 }
 
 
@@ -410,3 +445,14 @@ def test_model_may_write_into_its_input(kind: str, written: Callable[..., Model]
     assert warm_up_for_merging(model).against_merging is None
     asyncio.run(predict())
     assert encode(found.data, wrapped=False) == before
+
+
+def test_user_without_a_home_has_that_of_a_container(
+    written: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 4_294_967_294)  # a user that /etc/passwd does not have
+
+    written("return data", inputs=None)
+
+    assert os.environ["HOME"] == "/"

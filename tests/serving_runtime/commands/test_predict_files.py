@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from serving_runtime.commands.cli_errors import CommandError, InputFileError
 from serving_runtime.commands.sources import find_sources
@@ -356,3 +357,30 @@ def test_dash_as_output_is_standard_output(run: Run, models: Path, tmp_path: Pat
     ended = run("predict", "--model-path", models / "wine", write_csv(tmp_path / "a.csv", ROWS), "-o", "-")
 
     assert (ended.code, [row["prediction"] for row in read_csv(ended.out)]) == (0, wanted)
+
+
+@pytest.mark.parametrize(
+    ("output", "written"),
+    [
+        (["-o", "out.csv", "--errors", "refused.jsonl"], "out.csv"),
+        (["-o", "out/", "--errors", "refused/"], "out/a.csv"),
+    ],
+    ids=["one file", "parts"],
+)
+def test_relative_paths_are_those_of_the_start_if_the_model_changes_the_directory(
+    output: list[str], written: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model" / "code").mkdir(parents=True)
+    (tmp_path / "model" / "code" / "wandering_model.py").write_text(
+        "import os\nclass Model:\n    def predict(self, data): os.chdir('/'); return data['a']\n"
+        "def _load_pyfunc(path): os.chdir('/proc'); return Model()\n"
+    )
+    function = {"loader_module": "wandering_model", "code": "code"}
+    (tmp_path / "model" / "MLmodel").write_text(yaml.safe_dump({"flavors": {"python_function": function}}))
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("a\n1\n")
+
+    ended = run("predict", "--model-path", "model", "a.csv", "b.csv", *output)
+
+    assert (ended.code, (tmp_path / written).read_text().splitlines()[:2]) == (0, ["a", "1"]), ended.err

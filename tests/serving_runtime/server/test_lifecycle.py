@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import shutil
 import signal
 import socket
 import threading
@@ -14,12 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from serving_runtime.errors import AskedToEndError
+from serving_runtime.process.serve import ENDING, take_signals
 from testbed.held_calls import held_calls
 from testbed.processes import PATIENCE, children, lives
 from testbed.runtime_server import JSON, NATIVE, RuntimeServer
 
 RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]})
 CLIENTS = 4
+FEW = 16  # descriptors
 Start = Callable[..., RuntimeServer]
 
 
@@ -151,13 +156,18 @@ def test_end_under_load_loses_nothing(start: Start, models: Path, keep_alive: bo
     assert set(clients.results) == {200}
 
 
-def test_end_waits_for_the_request_that_is_being_answered(start: Start, hard_models: Path) -> None:
+@pytest.mark.parametrize("closed", [False, True], ids=["asked to end", "terminal closed"])
+def test_end_waits_for_the_request_that_is_being_answered(*, closed: bool, start: Start, hard_models: Path) -> None:
     server = start(hard_models / "sleeper", "--workers", "1", "--stop-timeout", "600")
     server.wait_until_ready()
     with ThreadPoolExecutor() as clients, held_calls() as held:
         answer = clients.submit(server.predict, {"inputs": {"x": [held.port]}})
         held.wait_for_call()
-        server.ask_to_end()
+        if closed:  # it tells all processes
+            for pid in (*server.workers(), server.process.popen.pid):
+                os.kill(pid, signal.SIGHUP)
+        else:
+            server.ask_to_end()
         server.wait_until(lambda: not is_open(server.port))
         held.let_go()
 
@@ -195,6 +205,42 @@ def test_end_while_the_model_loads_is_no_failure(start: Start, hard_models: Path
         server.ask_to_end()
 
         assert server.exit_code() == 0
+
+
+def test_server_without_descriptors_for_a_worker_ends_with_a_sentence(start: Start, hard_models: Path) -> None:
+    with held_calls() as held:
+        server = start(hard_models / "slow-to-load", "--workers", "1", environ=held.environment)
+        held.wait_for_call()
+        resource.prlimit(server.process.popen.pid, resource.RLIMIT_NOFILE, (FEW, FEW))
+
+    assert server.exit_code() == 1
+    assert server.process.log.read_text().splitlines()[-1].startswith("error: a worker cannot start: Too many open")
+
+
+def test_worker_that_cannot_replace_another_leaves_the_rest(start: Start, hard_models: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(hard_models / "not-to-be-copied", tmp_path / "model"))
+    server = start(model, "--workers", "2")
+    server.wait_until_ready()
+    server.wait_until(lambda: len(server.workers()) == 2)
+    (model / "MLmodel").rename(model / "gone")
+    os.kill(server.workers()[0], signal.SIGKILL)
+    server.awaited(lambda line: line["message"] == "a worker cannot start; another one will try")
+
+    assert server.predict({"inputs": {"x": [0]}}).status == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signal_that_the_shell_has_blocked_ends_the_start(number: signal.Signals) -> None:
+    handlers = {one: signal.getsignal(one) for one in ENDING}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        signal.raise_signal(number)
+        with pytest.raises(AskedToEndError):
+            take_signals()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
 
 
 def test_workers_do_not_outlive_their_supervisor(start: Start, models: Path) -> None:

@@ -100,6 +100,20 @@ def test_process_in_which_the_models_code_has_begun_a_thread_is_not_forked(tmp_p
     sys.modules.pop("model_with_a_thread").POOL.shutdown()
 
 
+def test_missing_example_for_which_mlflow_begins_a_thread_leaves_the_model_shared(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "model_of_lists.py").write_text(
+        "def _load_pyfunc(path): return type('M', (), {'predict': list})()"
+    )
+    function = {"loader_module": "model_of_lists", "code": "code"}
+    example = {"artifact_path": "gone.json", "type": "dataframe", "pandas_orient": "split"}
+    (tmp_path / "MLmodel").write_text(
+        yaml.safe_dump({"flavors": {"python_function": function}, "saved_input_example_info": example})
+    )
+
+    assert load_shared(tmp_path, Loader.MLFLOW) is not None
+
+
 def test_second_start_has_the_same_arguments_and_directory_and_says_that_each_worker_loads(tmp_path: Path) -> None:
     program = (
         "import os, sys; from serving_runtime.process.fresh_start import *; from pathlib import Path;"

@@ -6,6 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,26 @@ def sent(method: str, path: str, headers: dict[str, str], body: Json) -> bytes:
         head_of(method, path, headers | {"Content-Type": "application/json", "Content-Length": str(len(content))})
         + content
     )
+
+
+@pytest.mark.parametrize("kind", ["runs", "experiments"])
+def test_move_to_staging_waits_for_a_deletion_of_its_files(
+    behind: Gate, wine_here: Wine, between: Relay, kind: str
+) -> None:
+    version, jane = wine_here.version(), behind.basic("jane")
+    body = {"run_id": wine_here.run} if kind == "runs" else {"experiment_id": wine_here.experiment}
+    search = {"experiment_ids": [wine_here.experiment]}
+    between.held = f"{kind}/delete"
+    with ThreadPoolExecutor(2) as pool:
+        deleted = pool.submit(behind.ask, "POST", f"{API}/{kind}/delete", body, jane)
+        assert between.arrived.wait(PATIENCE)
+        assert behind.ask("POST", f"{API}/logged-models/search", search, jane).status == 200  # a read waits for nothing
+        moved = pool.submit(wine_here.move, version, "Staging", jane)
+        assert eventually(lambda: moved.done() or metrics()["in_flight_requests"] == 2)
+        between.go.set()
+
+    assert (deleted.result().status, moved.result().status) == (200, 409)
+    assert wine_here.stage(version) == "None"
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])

@@ -66,6 +66,17 @@ def test_head_that_can_be_read_in_two_ways_is_refused(gate_3: Gate, lines: list[
     assert "Traceback" not in gate_3.process.log.read_text()
 
 
+@pytest.mark.parametrize("version", ["0.9", "2.0"])
+@pytest.mark.parametrize("target", [SEARCH, "/livez"])
+def test_other_version_of_http_is_answered_in_1_1(gate_3: Gate, version: str, target: str) -> None:
+    """RFC 9110, 15.6.6: the answer is in a version that this server has."""
+    with connected(gate_3.uri, head_of("GET", target).replace(b"HTTP/1.1", f"HTTP/{version}".encode())) as client:
+        answer = rest_of(client)
+
+    assert answer.startswith(b"HTTP/1.1 505 ")
+    assert b"send HTTP/1.1" in answer
+
+
 @pytest.mark.parametrize("coding", ["gzip, chunked", "identity, chunked", "Deflate,chunked"])
 def test_body_in_a_coding_that_would_be_lost_is_refused(gate_3: Gate, coding: str) -> None:
     """Its chunks are of coded bytes, which MLflow would take for the body."""

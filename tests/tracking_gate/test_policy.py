@@ -365,6 +365,22 @@ def test_version_whose_run_was_deleted_goes_to_staging_when_the_run_is_restored(
     assert "restore the run first" in refused.message
 
 
+def test_version_whose_logged_model_was_deleted_does_not_go_to_staging(wine_3: Wine) -> None:
+    gate, jane = wine_3.gate, wine_3.gate.basic("jane")
+    new = {"experiment_id": wine_3.experiment, "name": "m", "source_run_id": wine_3.run}
+    model_id = gate.ask("POST", f"{API}/logged-models", new, jane).json["model"]["info"]["model_id"]
+    body = {"name": wine_3.name, "source": f"models:/{model_id}", "model_id": model_id}
+    version = gate.ask("POST", f"{API}/model-versions/create", body, jane).json["model_version"]["version"]
+    path = f"{API}/logged-models/{model_id}"
+
+    assert gate.ask("DELETE", path, headers=gate.basic("olga")).status == 403
+    assert gate.ask("DELETE", path, headers=gate.bearer(PROMOTE)).status == 403
+    assert gate.ask("DELETE", path, {"model_id": "m-" + "0" * 32}, jane).status == 400
+    assert gate.ask("DELETE", path, {"model_id": model_id}, jane).status == 200
+    refused = wine_3.move(version, "Staging", jane)
+    assert (refused.status, "log the model again" in refused.message) == (409, True)
+
+
 def test_model_without_promoted_versions_is_its_owners(wine: Wine) -> None:
     version, gate, jane = wine.version(), wine.gate, wine.gate.basic("jane")
 

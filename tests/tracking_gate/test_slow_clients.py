@@ -170,6 +170,33 @@ def test_client_that_expects_100_continue_is_answered_before_its_body(impatient:
     assert refused.startswith(b"HTTP/1.1 401 ")
 
 
+@pytest.mark.parametrize("promotion", ["stage", "alias"])
+@pytest.mark.parametrize("way", ["put", "put in chunks", "upload"])
+def test_upload_that_ends_after_the_promotion_changes_no_file(gate_3: Gate, way: str, promotion: str) -> None:
+    """A client that waits for `100 Continue` has it after the gate has allowed the upload."""
+    wine, jane = wine_behind(gate_3), gate_3.basic("jane")
+    version = wine.version()
+    upload = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={wine.run}&path=model/MLmodel"
+    method, path = ("POST", upload) if way == "upload" else ("PUT", file_of(wine, "model/MLmodel"))
+    content = b"7\r\nchanged\r\n0\r\n\r\n" if way == "put in chunks" else b"changed"
+    length = {"Transfer-Encoding": "chunked"} if way == "put in chunks" else {"Content-Length": "7"}
+    head = head_of(method, path, jane | length | {"Expect": "100-continue", "Connection": "close"})
+    alias = {"name": wine.name, "version": version, "alias": "champion"}
+    with connected(gate_3.uri, head) as client:
+        assert client.recv(4096).startswith(b"HTTP/1.1 100 ")
+        promoted = (
+            wine.move(version, "Staging", jane)
+            if promotion == "stage"
+            else gate_3.ask("POST", f"{API}/registered-models/alias", alias, jane)
+        )
+        client.sendall(content)
+        answer = rest_of(client)
+
+    assert promoted.status == 200
+    assert answer.startswith(b"HTTP/1.1 409 "), answer
+    assert gate_3.ask("GET", file_of(wine, "model/MLmodel"), headers=jane).body == b"flavors: {}\n"
+
+
 def test_address_with_too_many_idle_connections_loses_the_oldest(mlflow_3_18: MlflowServer, tmp_path: Path) -> None:
     with (
         gate(mlflow_3_18, tmp_path / "gate", "--connections-per-address=20") as found,

@@ -1,10 +1,11 @@
-"""Guarded operations: parsed, decided under the model's lock, forwarded as the gate writes them, and recorded."""
+"""Guarded operations: parsed, decided under their locks, forwarded as the gate writes them, and recorded."""
 
 import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -32,7 +33,7 @@ AUDITED: Final = {"name": "model", "version": "version", "stage": "to_stage", "a
 
 
 class GuardedOperations:
-    """Runs guarded operations. One process: its locks keep two moves of a model apart."""
+    """Runs guarded operations. One process: its locks keep apart what decides by the state that the other changes."""
 
     def __init__(
         self, *, cache: RegistryCache, upstream: Upstream, recorder: Recorder, memory: BodyMemory, pause: float
@@ -54,7 +55,8 @@ class GuardedOperations:
             raise InvalidRequest("send the fields in the body, and none in the query")
         with self._memory.held(request.content_length, MAX_BODY):
             body = await ClientBody(request, self._pause).whole(MAX_BODY)
-            return await self._finished(context, self._change(context, actor, operation, body))
+            variables = context.found.variables if context.found else {}
+            return await self._finished(context, self._change(context, actor, operation, body, variables))
 
     async def finish(self) -> None:
         """Wait for changes whose clients have hung up; a change that does not end is recorded as unknown."""
@@ -65,14 +67,14 @@ class GuardedOperations:
         await asyncio.gather(*self._unfinished, return_exceptions=True)
 
     async def _change(
-        self, context: RequestContext, actor: Actor, operation: Operation, body: bytes
+        self, context: RequestContext, actor: Actor, operation: Operation, body: bytes, variables: Mapping[str, str]
     ) -> web.StreamResponse:
         """Parse and decide a change, whose memory is held until its end, also if its client hangs up before."""
         headers = context.request.headers
         with self._memory.held_parsed(body):
             guarded = GuardedRequest(
                 actor=actor,
-                fields=self._fields(context, operation, body),
+                fields=self._fields(context, operation, body, variables),
                 registry=self._registry,
                 owners=self._cache.owners,
                 expected_production=headers.get("X-Gate-Expect-Production"),
@@ -80,10 +82,12 @@ class GuardedOperations:
             )
             return await self._decide(context, operation, guarded)
 
-    def _fields(self, context: RequestContext, operation: Operation, body: bytes) -> dict[str, Any]:
-        """Return the body's fields, and note them for the audit log. Raises InvalidRequest."""
+    def _fields(
+        self, context: RequestContext, operation: Operation, body: bytes, variables: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return the fields of body and path, and note them for the audit log. Raises InvalidRequest."""
         context.facts |= {"op": operation.name, "body_sha256": hashlib.sha256(body).hexdigest()}
-        fields = parsed_body(body, context.request.headers, operation.fields)
+        fields = parsed_body(body, context.request.headers, operation.fields, variables)
         context.facts |= {fact: fields.get(field) for field, fact in AUDITED.items()}
         return fields
 
@@ -107,8 +111,9 @@ class GuardedOperations:
     async def _decide(
         self, context: RequestContext, operation: Operation, guarded: GuardedRequest
     ) -> web.StreamResponse:
-        lock = self._locks.setdefault(str(guarded.fields.get("name")), asyncio.Lock())
-        async with lock:
+        async with AsyncExitStack() as held:
+            for name in operation.locks(guarded.fields):
+                await held.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
             async with equal_lookups(self._registry, guarded.actor, operation.max_lookups):
                 approval = await operation.rule(guarded)
             if context.abandoned:
@@ -135,6 +140,9 @@ class GuardedOperations:
             status, answer = await self._upstream.change(context.request.method, context.target, body)
             unclear = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         except (Unavailable, asyncio.CancelledError):
+            self._cache.forget(invalidates, unclear=True)
+            if approval.promotes:
+                self._cache.refuse_all_writes()
             await self._recorder.record(context, "unknown", None, durable=durable)
             raise
         finally:
@@ -143,6 +151,8 @@ class GuardedOperations:
         if unclear and operation.moves_stage:
             context.facts["stage_now"] = await self._stage_now(approval)
         await self._recorder.record(context, "unknown" if unclear else "allow", status, durable=durable)
+        if approval.promotes and (unclear or status < HTTPStatus.BAD_REQUEST):
+            await self._cache.refuse_writes(approval.body["name"], approval.body["version"])
         return web.Response(
             status=status, body=answer, content_type="application/json", headers={"X-Request-ID": context.id}
         )

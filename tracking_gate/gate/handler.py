@@ -21,12 +21,12 @@ from tracking_gate.http.connections import ClientConnection
 from tracking_gate.http.request_limits import BodyMemory, CallerSlots
 from tracking_gate.metrics import Metrics
 from tracking_gate.mlflow_api.registry import Registry
-from tracking_gate.mlflow_api.registry_cache import KEEP_SECONDS, RegistryCache
+from tracking_gate.mlflow_api.registry_cache import KEEP_SECONDS, RegistryCache, Write
 from tracking_gate.mlflow_api.upstream import Upstream
 from tracking_gate.policy.guarded_operations import OPERATIONS
 from tracking_gate.policy.people_change_checks import PeopleChangeChecks
 from tracking_gate.policy.read_access import ReadAccess
-from tracking_gate.policy.routes import NOT_ALLOWED, Route, RouteAccess
+from tracking_gate.policy.routes import NOT_ALLOWED, ObjectKey, Route, RouteAccess
 from tracking_gate.policy.write_access import WriteAccess
 
 UPGRADES_OF_AIOHTTP: Final = frozenset({"websocket", "tcp"})
@@ -167,8 +167,8 @@ class Gate:
                 return web.Response(text=route.answer, content_type="application/json")
             case RouteAccess.WRITE:
                 check_is_person(actor)
-                await self._writes.check(actor, route.object_key, context.parameters)
-                return await self._write(context)
+                async with self._writes.allowed(actor, route.object_key, context.parameters) as write:
+                    return await self._write(context, route, write)
             case RouteAccess.OBJECT | RouteAccess.RUN:
                 pass  # a person reads
             case _:
@@ -178,14 +178,28 @@ class Gate:
     async def _stream(self, context: RequestContext) -> web.StreamResponse:
         return await self._upstream.stream(context.request, context.target, pause=self._pause)
 
-    async def _write(self, context: RequestContext) -> web.StreamResponse:
+    async def _write(self, context: RequestContext, route: Route, write: Write) -> web.StreamResponse:
+        """Forward a write, its last byte after one more check: MLflow stores a file when it has all of it."""
         try:
-            response = await self._stream(context)
+            if route.object_key is ObjectKey.UPLOAD:
+                response = await self._upload(context, write)
+            else:
+                response = await self._upstream.stream(
+                    context.request, context.target, pause=self._pause, before_end=write.check
+                )
         except (ClientHungUp, AnswerCut, asyncio.CancelledError):
             await self._recorder.record(context, "cut", None)
             raise
         await self._recorder.record(context, "allow", response.status)
         return response
+
+    async def _upload(self, context: RequestContext, write: Write) -> web.StreamResponse:
+        """Forward an upload of MLflow's UI, which MLflow stores as far as it has come: so it is sent as a whole."""
+        request = context.request
+        with self._memory.held(request.content_length, MAX_CHANGE):
+            body = await ClientBody(request, self._pause).whole(MAX_CHANGE)
+            write.check()
+            return await self._upstream.stream(request, context.target, body, pause=self._pause)
 
     async def _change(self, context: RequestContext, actor: Actor, route: Route) -> web.StreamResponse:
         """Forward a change by a person. The body names the changed objects."""

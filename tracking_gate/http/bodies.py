@@ -1,7 +1,7 @@
 """Bodies of requests: read whole up to a limit, or streamed, with a limit on pauses."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from aiohttp import web
@@ -17,10 +17,14 @@ TOO_SLOW: Final = "the body of the request does not arrive"
 class ClientBody:
     """The body of one request; `fault` is the error that ended it early, which aiohttp's client hides."""
 
-    def __init__(self, request: web.BaseRequest, pause: float) -> None:
-        """`pause` is the number of seconds that may pass without a byte."""
+    def __init__(self, request: web.BaseRequest, pause: float, before_end: Callable[[], None] | None = None) -> None:
+        """`pause` is the number of seconds that may pass without a byte.
+
+        `before_end` is called before `chunks` yields the last bytes. Its Refusal leaves the body unfinished.
+        """
         self._request = request
         self._pause = pause
+        self._before_end = before_end
         self._first: bytes | None = None
         self.fault: Refusal | ClientHungUp | None = None
 
@@ -44,14 +48,19 @@ class ClientBody:
         self._first = await self._next()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the pieces of the body. Raises RequestTimeout, InvalidRequest, ClientHungUp."""
+        """Yield the pieces of the body. Raises RequestTimeout, InvalidRequest, ClientHungUp, or as `before_end`."""
         try:
             if self._first is None:
                 await self.begin()
-            chunk = self._first
+            chunk, size = self._first, 0
             while chunk:
+                size += len(chunk)
+                if self._before_end and size == self._request.content_length:
+                    self._before_end()
                 yield chunk
                 chunk = await self._next()
+            if self._before_end and self._request.content_length is None:  # the end of chunks is a mark of its own
+                self._before_end()
         except (Refusal, ClientHungUp) as fault:
             self.fault = fault
             raise

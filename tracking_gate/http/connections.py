@@ -15,7 +15,9 @@ from http import HTTPStatus
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import HttpVersion, HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from tracking_gate.http.client_addresses import ClientAddresses, address_group
@@ -131,6 +133,26 @@ class ClientConnection(web.RequestHandler):
         return int(queued) + self.wire.get_write_buffer_size()
 
 
+class RequestOfOtherVersion(web.BaseRequest):
+    """A request that says HTTP/0.9 or HTTP/2.0 on a connection of HTTP/1.1."""
+
+    @property
+    def version(self) -> HttpVersion:
+        """The version of the answer."""
+        return HttpVersion11
+
+
+def unsupported_version() -> web.Response:
+    body = {"error_code": "MALFORMED_REQUEST", "message": "send HTTP/1.1: this port has no other version"}
+    response = web.Response(
+        status=HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
+        body=json.dumps(body).encode(),
+        content_type="application/json",
+    )
+    response.force_close()
+    return response
+
+
 class Connections:
     """All connections by address, within their limits."""
 
@@ -218,7 +240,7 @@ class ConnectionServer(web.Server):
     """Creates a ClientConnection for each connection that is accepted."""
 
     def __init__(self, handler: Handler, connections: Connections, **options: Any) -> None:
-        super().__init__(self._handle, handler_cancellation=True)
+        super().__init__(self._handle, request_factory=self._request, handler_cancellation=True)
         self._handler = handler
         self._table = connections
         self._options = options
@@ -226,11 +248,25 @@ class ConnectionServer(web.Server):
     def __call__(self) -> web.RequestHandler:
         return ClientConnection(self._table, self, loop=self._loop, **self._options)
 
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> web.BaseRequest:
+        kind = web.BaseRequest if message.version in {HttpVersion10, HttpVersion11} else RequestOfOtherVersion
+        return kind(message, payload, protocol, writer, task, self._loop)
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         assert isinstance(connection, ClientConnection)  # noqa: S101  this server makes no other
         connection.begin()
         try:
+            if isinstance(request, RequestOfOtherVersion):
+                self._table.count_malformed()
+                return unsupported_version()
             return await self._handler(request)
         finally:
             connection.end()

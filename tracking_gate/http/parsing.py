@@ -65,13 +65,20 @@ def parsed_query(raw: str) -> dict[str, str]:
     return dict(pairs)
 
 
-def parsed_body(body: bytes, headers: Mapping[str, str], fields: Mapping[str, Field]) -> Json:
-    """Return the body's fields, each as its Field reads it. Raises InvalidRequest, which names the field."""
-    check_is_json(headers)
-    found = _parsed(body)
+def parsed_body(
+    body: bytes, headers: Mapping[str, str], fields: Mapping[str, Field], variables: Mapping[str, str]
+) -> Json:
+    """Return the fields of the body and of the path, each as its Field reads it; a path may name all of them.
+
+    Raises InvalidRequest, which names the field.
+    """
+    found = {} if variables and not body else _checked(body, headers)
     for key in found:
         if key not in fields:
             raise InvalidRequest(f"unknown field {key!r:.60}")
+        if key in variables and found[key] not in {None, variables[key]}:
+            raise InvalidRequest(f"{key} of the body is not that of the path")
+    found |= variables
     given = {key: value for key, value in found.items() if value is not None}  # null leaves a field out, as in MLflow
     for key, field in fields.items():
         if field.required and key not in given:
@@ -85,6 +92,11 @@ def parsed_object(body: bytes, headers: Mapping[str, str]) -> Json:
         return {}
     check_is_json(headers)
     return _parsed(body, constants=True)
+
+
+def _checked(body: bytes, headers: Mapping[str, str]) -> Json:
+    check_is_json(headers)
+    return _parsed(body)
 
 
 def check_is_json(headers: Mapping[str, str]) -> None:

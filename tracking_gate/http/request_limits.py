@@ -89,7 +89,8 @@ class BodyMemory:
         if (values := count_values(body)) > MAX_VALUES:
             raise TooLarge(f"the body has more than {MAX_VALUES} values: send it in parts")
         text = len(body) * (1 if body.isascii() and b"\\u" not in body else CHARACTER_BYTES)
-        with self._held_bytes(min(values * VALUE_BYTES + text, MAX_BODY_MEMORY // 2)):  # so that one large body has room
+        # Half at most, so that one large body has room.
+        with self._held_bytes(min(values * VALUE_BYTES + text, MAX_BODY_MEMORY // 2)):
             yield
 
     @contextmanager

@@ -16,6 +16,7 @@ PROXIED: Final = re.compile(
     r"(?:mlflow-artifacts:(?://[^/]*)?|https?://[^?#]*/api/2\.0/mlflow-artifacts/artifacts)/+(.*)",
     re.IGNORECASE | re.DOTALL,
 )
+UNPROTECTED: Final = "the artifacts are neither served by MLflow nor in an object store: the gate cannot protect them"
 MODEL_ID: Final = re.compile(r"m-[0-9a-f]{1,64}")
 
 

@@ -6,12 +6,15 @@ changed without the gate.
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from tracking_gate.errors import Conflict, Refusal, Unavailable
+from tracking_gate.mlflow_api.artifact_locations import overlap
 from tracking_gate.mlflow_api.registry import Registry
 from tracking_gate.mlflow_api.registry_objects import Experiment, Version
-from tracking_gate.mlflow_api.version_sources import promoted_locations
+from tracking_gate.mlflow_api.version_sources import locations_of_version, promoted_locations
 
 KEEP_SECONDS: Final = 60.0
 MAX_OWNERS: Final = 10_000
@@ -63,6 +66,19 @@ class OwnerCache:
             self._unclear_until = time.monotonic() + KEEP_SECONDS
 
 
+@dataclass(slots=True, eq=False)
+class Write:
+    """A write of files that is under way; `refusal` is set if a version with files there is promoted meanwhile."""
+
+    location: str
+    refusal: Refusal | None = None
+
+    def check(self) -> None:
+        """Raise the Refusal."""
+        if self.refusal:
+            raise self.refusal
+
+
 class RegistryCache:
     """Remembers promoted files and experiments; `owners` remembers the rest, `registry` looks up what is not known."""
 
@@ -71,6 +87,7 @@ class RegistryCache:
         self.registry = registry
         self.owners = OwnerCache(keep_seconds)
         self._keep_seconds = keep_seconds
+        self.writes: set[Write] = set()
         self._generation = 0
         self._unclear_until = 0.0
         self._promoted: tuple[float, Mapping[str, Version]] | None = None
@@ -90,6 +107,24 @@ class RegistryCache:
         if invalidates is Invalidates.ALL:
             self._experiments = None
             self.owners.forget(unclear=unclear)
+
+    async def refuse_writes(self, name: str, number: str) -> None:
+        """Refuse the writes under way where a version that is promoted now has files."""
+        if not self.writes:
+            return
+        try:
+            version = await self.registry.version(name, number)
+            locations = await locations_of_version(self.registry, version) if version else set()
+        except Unavailable:
+            return self.refuse_all_writes()
+        for write in self.writes:
+            if any(overlap(write.location, location) for location in locations):
+                write.refusal = Conflict(f"version {number} of {name} is promoted; its files do not change")
+
+    def refuse_all_writes(self) -> None:
+        """Refuse all writes under way, after a promotion of which MLflow does not say what became of it, or where."""
+        for write in self.writes:
+            write.refusal = Unavailable("a version may have been promoted meanwhile, and MLflow does not answer")
 
     def forget_experiments(self) -> None:
         self._experiments = None

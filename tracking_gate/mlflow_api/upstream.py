@@ -1,6 +1,6 @@
 """The connection to MLflow, for the gate's own lookups and for requests that are streamed through the gate."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Self
 
 import aiohttp
@@ -106,14 +106,20 @@ class Upstream:
         return await self.ask(method, path, body)
 
     async def stream(
-        self, request: web.BaseRequest, path: str, body: Body | None = None, *, pause: float
+        self,
+        request: web.BaseRequest,
+        path: str,
+        body: Body | None = None,
+        *,
+        pause: float,
+        before_end: Callable[[], None] | None = None,
     ) -> web.StreamResponse:
         """Forward a request, and return MLflow's answer; `body` is the one to send if the request's was read already.
 
-        `pause` is how many seconds may pass without a byte of the client's body. Raises Unavailable or an error of
-        ClientBody if no part of an answer was sent, AnswerCut if a part was sent, ClientHungUp in both cases.
+        `pause` and `before_end` are those of ClientBody. Raises Unavailable or an error of ClientBody if no part of an
+        answer was sent, AnswerCut if a part was sent, ClientHungUp in both cases.
         """
-        sent = ClientBody(request, pause)
+        sent = ClientBody(request, pause, before_end)
         is_streamed = body is None and request.can_read_body
         if is_streamed:  # MLflow closes an idle connection after some seconds, also one that waits for a client's body
             await sent.begin()

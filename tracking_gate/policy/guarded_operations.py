@@ -22,6 +22,7 @@ TAGS: Final = Field(read=fields.tags, required=False)
 MODEL: Final = {"name": NAME}
 VERSION: Final = {"name": NAME, "version": Field(read=fields.version)}
 EXPERIMENT: Final = {"experiment_id": TEXT}
+LOGGED_MODEL: Final = {"model_id": TEXT}
 TAG: Final = {"key": TEXT, "value": OPTIONAL}
 TAG_KEY: Final = {"key": TEXT}
 ALIAS: Final = {"alias": Field(read=fields.alias)}
@@ -48,9 +49,14 @@ LOGGED_MODELS: Final = {
 }
 
 
+DELETIONS: Final = "/"  # the lock of objects that are no models; no model has this name
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """An entry: `path` is a pattern of routes, `name` is also the label `rule` of metrics and audit lines.
+
+    A variable of the path is a field too.
 
     `durable` writes the audit line to the disk before the request is forwarded. `moves_stage` marks the operation whose
     answer is the version: the gate reads the version's stage after an unclear answer, and the version for a noop.
@@ -69,6 +75,18 @@ class Operation:
     def max_lookups(self) -> int:
         """The most lookups that find the owner: four for a version (itself, model, run, experiment), else one."""
         return 4 if "version" in self.fields else 1
+
+    def locks(self, body: Json) -> tuple[str, ...]:
+        """Return the names of what is locked for a request, in this order; a read locks nothing.
+
+        A move to Staging excludes deletions of runs, experiments and logged models: each of the two rules looks at what
+        the other one would change.
+        """
+        if self.invalidates is Invalidates.NOTHING:
+            return ()
+        if "name" not in body:
+            return (DELETIONS,)
+        return (body["name"], DELETIONS) if self.moves_stage and body["stage"] == promotion.STAGING else (body["name"],)
 
     def invalidated_by(self, body: Json) -> Invalidates:
         """Return what a request with this body invalidates."""
@@ -227,6 +245,13 @@ OPERATIONS: Final = (
         path=f"{V2}/runs/delete",
         fields={"run_id": TEXT},
         rule=existing_objects.delete_run,
+    ),
+    Operation(
+        name="delete_logged_model",
+        method="DELETE",
+        path=f"{V2}/logged-models/<model_id>",
+        fields=LOGGED_MODEL,
+        rule=existing_objects.delete_logged_model,
     ),
     Operation(
         name="search_logged_models",

@@ -36,11 +36,13 @@ class GuardedRequest:
 class Approval:
     """The answer of a rule: the body to forward, and facts for the audit log.
 
-    Nothing is forwarded if `noop`: MLflow is already in the state that the request asks for.
+    Nothing is forwarded if `noop`: MLflow is already in the state that the request asks for. `promotes` says that files
+    of the version do not change any more.
     """
 
     body: Json
     noop: bool = False
+    promotes: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -134,7 +134,6 @@ ROUTES: Final = (
     _write(f"{ARTIFACTS}/mpu/complete/<path:path>", ObjectKey.ARTIFACT, "POST"),
     _write(f"{ARTIFACTS}/mpu/abort/<path:path>", ObjectKey.ARTIFACT, "POST"),
     _write(f"{V2}/upload-artifact", ObjectKey.UPLOAD, "POST"),
-    _write(f"{V2}/logged-models/<model_id>", ObjectKey.LOGGED_MODEL, "DELETE"),
     # Other changes by people.
     _denied(f"{V2}/runs/create-promptlab-run"),  # it calls the AI gateway
     *(_changing(change) for change in PEOPLE_CHANGES),

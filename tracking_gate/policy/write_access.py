@@ -3,13 +3,14 @@
 Owners are looked up in MLflow for each write. The locations of promoted versions and of experiments are remembered.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from tracking_gate.actors import Actor, ActorKind, check_may_change, not_found, not_owned
 from tracking_gate.errors import Conflict, Forbidden, InvalidRequest
 from tracking_gate.http.parsing import decoded_path, encoded_path
-from tracking_gate.mlflow_api.artifact_locations import below, contains, joined, location_of, overlap
-from tracking_gate.mlflow_api.registry_cache import RegistryCache
+from tracking_gate.mlflow_api.artifact_locations import UNPROTECTED, below, contains, joined, overlap
+from tracking_gate.mlflow_api.registry_cache import RegistryCache, Write
 from tracking_gate.mlflow_api.registry_objects import Experiment, location_of_run
 from tracking_gate.policy.read_access import checked_artifact_path
 from tracking_gate.policy.routes import ObjectKey
@@ -22,14 +23,27 @@ class WriteAccess:
         self._registry = cache.registry
         self._cache = cache
 
-    async def check(self, actor: Actor, object_key: ObjectKey | None, parameters: Mapping[str, str]) -> None:
-        """Raise Forbidden or NotFound if the person may not write there, Conflict if a promoted version has files
-        there, InvalidRequest, Unavailable.
+    @asynccontextmanager
+    async def allowed(
+        self, actor: Actor, object_key: ObjectKey | None, parameters: Mapping[str, str]
+    ) -> AsyncIterator[Write]:
+        """Yield a write that is allowed; it may be refused before its end, if a version is promoted meanwhile.
+
+        Raises Forbidden or NotFound if the person may not write there, Conflict if a promoted version has files there,
+        InvalidRequest, Unavailable.
         """
         value = parameters.get(object_key or "", "")
         if not value:
             raise InvalidRequest(f"{object_key} is missing")
-        location = await self._checked_location(actor, object_key, value, parameters)
+        write = Write(await self._checked_location(actor, object_key, value, parameters))
+        self._cache.writes.add(write)  # before the lookup of what is promoted
+        try:
+            await self._check_not_promoted(write.location)
+            yield write
+        finally:
+            self._cache.writes.discard(write)
+
+    async def _check_not_promoted(self, location: str) -> None:
         for promoted, version in (await self._cache.promoted()).items():
             if overlap(promoted, location):
                 raise Conflict(f"version {version.version} of {version.name} is promoted; its files do not change")
@@ -47,19 +61,11 @@ class WriteAccess:
             location = location_of_run(run)
             path = decoded_path("/" + encoded_path(parameters.get("path", "").strip("/")))
             location = None if location is None else below(location, joined(path))
-        elif object_key is ObjectKey.LOGGED_MODEL:
-            info = await self._registry.logged_model(value)
-            if info is None:
-                raise not_found(actor, "logged model")
-            check_may_change(actor, await self._registry.project_of_logged_model(info))
-            location = location_of(info["artifact_uri"])
         else:
             location = joined(checked_artifact_path(value))
             await self._check_location(actor, location)
         if location is None:
-            raise Forbidden(
-                "the artifacts are neither served by MLflow nor in an object store: the gate cannot protect them"
-            )
+            raise Forbidden(UNPROTECTED)
         return location
 
     async def _check_location(self, actor: Actor, location: str) -> None:

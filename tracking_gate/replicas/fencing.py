@@ -1,7 +1,7 @@
 """Changes that a replica sends to MLflow while it holds the Lease, and the lines of the audit log about them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Self
 
 import aiohttp
@@ -68,15 +68,21 @@ class FencedUpstream(Upstream):
                 raise
 
     async def stream(
-        self, request: web.BaseRequest, path: str, body: Body | None = None, *, pause: float
+        self,
+        request: web.BaseRequest,
+        path: str,
+        body: Body | None = None,
+        *,
+        pause: float,
+        before_end: Callable[[], None] | None = None,
     ) -> web.StreamResponse:
         """Forward a request as `Upstream.stream`. A request whose body was read is a change, and so is a deletion."""
         if body is None and request.method != "DELETE":
-            return await super().stream(request, path, pause=pause)
+            return await super().stream(request, path, pause=pause, before_end=before_end)
         fenced = FencedBody(body, self._election) if isinstance(body, bytes) and body else None
         with self._election.change():
             try:
-                return await self._changes.stream(request, path, fenced or body, pause=pause)
+                return await self._changes.stream(request, path, fenced or body, pause=pause, before_end=before_end)
             except (Unavailable, asyncio.CancelledError):
                 self._note(fenced)
                 raise

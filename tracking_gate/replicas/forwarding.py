@@ -17,7 +17,7 @@ from tracking_gate.errors import Forbidden, NoLeader, Unavailable
 from tracking_gate.metrics import Metrics
 from tracking_gate.mlflow_api.registry_cache import Invalidates
 from tracking_gate.mlflow_api.upstream import HOP_BY_HOP, TIMEOUT, Upstream
-from tracking_gate.policy.routes import Route, RouteAccess
+from tracking_gate.policy.routes import ObjectKey, Route, RouteAccess
 from tracking_gate.replicas.election import NO_LEADER, Election
 
 REPLICA: Final = "X-Gate-Replica"  # identity and key of the replica that forwards
@@ -29,7 +29,7 @@ NO_ANSWER: Final = "the replica that makes changes does not answer; try again"
 def is_change(route: Route, method: str) -> bool:
     """Return True for a request that only the holder of the Lease makes.
 
-    An upload is a stream: no lock has ever kept it apart from a promotion.
+    An upload is a stream, which each replica forwards; only the holder refuses one whose version is promoted meanwhile.
     """
     match route.access:
         case RouteAccess.GUARDED:
@@ -37,7 +37,7 @@ def is_change(route: Route, method: str) -> bool:
         case RouteAccess.CHANGE:
             return True
         case RouteAccess.WRITE:
-            return method == HTTPMethod.DELETE
+            return method == HTTPMethod.DELETE or route.object_key is ObjectKey.UPLOAD
         case _:
             return False
 

@@ -1,8 +1,8 @@
 """Rules of updates, renames and deletions, and of lookups that MLflow's clients send as a POST."""
 
 from tracking_gate.actors import check_is_person, check_may_change, not_found, not_owned
-from tracking_gate.errors import Conflict
-from tracking_gate.mlflow_api.artifact_locations import overlap
+from tracking_gate.errors import Conflict, Forbidden
+from tracking_gate.mlflow_api.artifact_locations import UNPROTECTED, location_of, overlap
 from tracking_gate.mlflow_api.registry_objects import ACTIVE_STAGES, experiment_id_of_run, location_of_run
 from tracking_gate.mlflow_api.version_sources import promoted_locations
 from tracking_gate.policy.guarded_request import (
@@ -84,6 +84,20 @@ async def delete_run(request: GuardedRequest) -> Approval:
     for location, version in (await promoted_locations(request.registry)).items():
         if version.run_id == run_id or (root is not None and overlap(root, location)):
             raise Conflict(f"version {version.version} of {version.name} is promoted, and its files are of this run")
+    return Approval(body=request.fields)
+
+
+async def delete_logged_model(request: GuardedRequest) -> Approval:
+    check_is_person(request.actor)
+    info = await request.registry.logged_model(request.fields["model_id"])
+    if info is None:
+        raise not_found(request.actor, "logged model")
+    check_may_change(request.actor, await request.registry.project_of_logged_model(info))
+    if (root := location_of(info["artifact_uri"])) is None:
+        raise Forbidden(UNPROTECTED)
+    for location, version in (await promoted_locations(request.registry)).items():
+        if version.model_id == info["model_id"] or overlap(root, location):
+            raise Conflict(f"version {version.version} of {version.name} is promoted; its files do not change")
     return Approval(body=request.fields)
 
 

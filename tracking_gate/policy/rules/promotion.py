@@ -5,6 +5,7 @@ from typing import Final
 from model_contract.names import PROMOTION_ID
 from tracking_gate.actors import ActorKind, check_may_promote
 from tracking_gate.errors import Conflict, InvalidRequest
+from tracking_gate.mlflow_api.artifact_locations import location_of, model_id_in, run_id_in
 from tracking_gate.mlflow_api.registry_objects import ACTIVE_STAGES, Version
 from tracking_gate.policy.guarded_request import (
     Approval,
@@ -39,8 +40,8 @@ async def transition_stage(request: GuardedRequest) -> Approval:
         return Approval(body=request.fields, noop=True, facts=facts)
     check_movable(version, stage)
     if stage == STAGING:
-        await check_run_is_kept(request, version)
-    return Approval(body=request.fields, facts=facts)
+        await check_files_are_kept(request, version)
+    return Approval(body=request.fields, promotes=stage in ACTIVE_STAGES, facts=facts)
 
 
 def check_expected(expected: str | None, production: list[Version]) -> None:
@@ -63,23 +64,35 @@ def check_movable(version: Version, stage: str) -> None:
         )
 
 
-async def check_run_is_kept(request: GuardedRequest, version: Version) -> None:
-    """Raise Conflict if the version's run was deleted: `mlflow gc` would take the files of a promoted version with it.
+async def check_files_are_kept(request: GuardedRequest, version: Version) -> None:
+    """Raise Conflict if the version's run or logged model was deleted: `mlflow gc` would remove the version's files.
 
     A move into Production is not held up by that, since it may be a rollback.
     """
-    run = await request.registry.raw_run(version.run_id) if version.run_id else None
-    if run and run["run"]["info"].get("lifecycle_stage") == DELETED:
+    registry = request.registry
+    # MLflow answers no `model_id` for a version; the place of its files has it.
+    uri = await registry.download_uri(version.name, version.version)
+    location = location_of(uri or version.source) or ""
+    run_of_place = run_id_in(location)
+    for run_id in filter(None, {version.run_id, run_of_place}):
+        run = await registry.raw_run(run_id)
+        if run and run["run"]["info"].get("lifecycle_stage") == DELETED:
+            raise Conflict(
+                f"the run of version {version.version} was deleted, and `mlflow gc` would remove the version's files:"
+                " restore the run first"
+            )
+    model_id = version.model_id or (None if run_of_place else model_id_in(location))
+    if model_id and await registry.logged_model(model_id) is None:
         raise Conflict(
-            f"the run of version {version.version} was deleted, and `mlflow gc` would remove the version's files:"
-            " restore the run first"
+            f"the logged model of version {version.version} was deleted, and `mlflow gc` would remove the version's"
+            " files: log the model again, and register that"
         )
 
 
 async def set_alias(request: GuardedRequest) -> Approval:
     await check_owns_version(request)
     check_alias(request)
-    return Approval(body=request.fields, facts={"alias": request.fields["alias"]})
+    return Approval(body=request.fields, promotes=True, facts={"alias": request.fields["alias"]})
 
 
 async def delete_alias(request: GuardedRequest) -> Approval:

@@ -82,7 +82,7 @@ FINAL: dict[str, tuple[Rule, ExitCode, str]] = {
         ExitCode.NOT_FOUND,
         "there are no artifacts at s3://models/",
     ),
-    "no XML is listed": (listed(lambda _: b"<html>"), ExitCode.UNAVAILABLE, "listing of"),
+    "no XML is listed": (listed(lambda _: b"<html>"), ExitCode.INVALID_INPUT, "the answer is no listing"),
     "a name leaves the directory": (
         listed(lambda xml: xml.replace(b"/empty<", b"/../x<")),
         ExitCode.INVALID_INPUT,
@@ -101,7 +101,7 @@ FINAL: dict[str, tuple[Rule, ExitCode, str]] = {
     ),
     "it stays away": (answer(503), ExitCode.UNAVAILABLE, "answers 503"),
     "it is silent": (stall(0), ExitCode.UNAVAILABLE, "sent nothing in time"),
-    "it redirects without an address": (answer(301), ExitCode.UNAVAILABLE, "listing of"),
+    "it redirects without an address": (answer(301), ExitCode.INVALID_INPUT, "set AWS_REGION"),
 }
 
 

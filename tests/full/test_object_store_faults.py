@@ -77,10 +77,10 @@ FINAL: dict[str, tuple[Rule, ExitCode, str]] = {
         ExitCode.NOT_FOUND,
         "404 NoSuchBucket",
     ),
-    "nothing is listed": (
+    "nothing is listed, and files are there": (
         listed(lambda xml: xml[: xml.index(b"<Contents>")] + xml[xml.rindex(b"</Contents>") + 11 :]),
-        ExitCode.NOT_FOUND,
-        "there are no artifacts at s3://models/",
+        ExitCode.INVALID_INPUT,
+        "the answer is no listing",
     ),
     "no XML is listed": (listed(lambda _: b"<html>"), ExitCode.INVALID_INPUT, "the answer is no listing"),
     "a name leaves the directory": (

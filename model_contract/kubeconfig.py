@@ -199,10 +199,7 @@ def _plugin(folder: Path, plugin: Json, cluster: Json) -> dict[str, Any]:
 
 
 def _told_of(cluster: Json) -> Json:
-    """Return the cluster as a credential plugin is told of it.
-
-    https://kubernetes.io/docs/reference/config-api/client-authentication.v1/#client-authentication-k8s-io-v1-Cluster
-    """
+    """Return the cluster as a credential plugin is told of it: Kubernetes' client.authentication.k8s.io/v1, Cluster."""
     told = {field: cluster[field] for field in CLUSTER_FIELDS if cluster.get(field)}
     if file := cluster.get("certificate-authority"):
         told["certificate-authority-data"] = base64.b64encode(Path(file).read_bytes()).decode()

@@ -25,6 +25,7 @@ PUBLIC = {
     "arrow.apache.org",
     "cli.github.com",
     "docs.github.com",
+    "git-lfs.github.com",  # in the first line of a pointer of Git LFS
     "github.com",
     "gitlab.com",
     "index.docker.io",  # in the name under which every Docker keeps the login of Docker Hub

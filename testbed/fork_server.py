@@ -18,6 +18,7 @@ import runpy
 import select
 import selectors
 import shutil
+import signal
 import socket
 import sys
 import threading
@@ -109,6 +110,7 @@ def _keep_end(descriptor: int, pid: int, end: Path) -> None:
 
 def _run(request: dict[str, Any]) -> NoReturn:
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # below `nohup` it is ignored, and programs keep that
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -225,4 +225,4 @@ def test_text_that_is_not_utf8_in_a_kept_column_ends_the_command(run: Run, model
 
     ended = run("predict", "--model-path", models / "wine", "--keep-columns", "id", stdin=text)
 
-    assert (ended.code, "the file is not UTF-8" in ended.err) == (3, True)
+    assert (ended.code, "line 2 is not UTF-8, at byte 1" in ended.err) == (3, True)

@@ -163,7 +163,7 @@ def test_csv_with_another_delimiter_is_refused_with_the_advice_to_use_commas(
 FILES = {
     "empty.csv": (b"", "the file is empty; its first line must name the columns"),
     "mark.csv": (b"\xef\xbb\xbf", "the file is empty; its first line must name the columns"),
-    "latin.csv": ("fixed acidity,pH\n\xe4,1\n".encode("latin-1"), "the file is not UTF-8"),
+    "latin.csv": ("fixed acidity,pH\n\xe4,1\n".encode("latin-1"), "line 2 is not UTF-8, at byte 1"),
     "carriage-returns.csv": (b"fixed acidity,pH,alcohol\r1,2,3\r", "line 1 is no CSV"),
     "cut-header.csv": (b'fixed acidity,"pH,alcohol\n1,2,3\n', "is no CSV"),
     "cut.csv": (b'fixed acidity,pH,alcohol\n1,2,"3', "line 2 is no CSV"),

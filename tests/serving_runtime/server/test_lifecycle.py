@@ -116,11 +116,16 @@ def test_server_is_alive_at_every_moment_until_it_is_ready_and_then_stays_ready(
 def test_workers_load_for_themselves_what_a_fork_would_break(start: Start, hard_models: Path) -> None:
     server = start(hard_models / "not-to-be-copied", "--workers", "2")
     server.wait_until_ready()
+    wait_for_answers_of_two_workers(server)
+
+    assert server.get("/livez").status == 200
+
+
+def wait_for_answers_of_two_workers(server: RuntimeServer) -> None:
+    """The model predicts the id of its process."""
     server.wait_until(
         lambda: len({server.predict({"inputs": {"x": [0]}}).document["predictions"][0] for _ in range(20)}) == 2
     )
-
-    assert server.get("/livez").status == 200
 
 
 def test_killed_worker_is_replaced_and_only_what_it_held_is_lost(start: Start, models: Path) -> None:
@@ -221,7 +226,7 @@ def test_worker_that_cannot_replace_another_leaves_the_rest(start: Start, hard_m
     model = Path(shutil.copytree(hard_models / "not-to-be-copied", tmp_path / "model"))
     server = start(model, "--workers", "2")
     server.wait_until_ready()
-    server.wait_until(lambda: len(server.workers()) == 2)
+    wait_for_answers_of_two_workers(server)
     (model / "MLmodel").rename(model / "gone")
     os.kill(server.workers()[0], signal.SIGKILL)
     server.awaited(lambda line: line["message"] == "a worker cannot start; another one will try")
@@ -234,6 +239,7 @@ def test_signal_that_the_shell_has_blocked_ends_the_start(number: signal.Signals
     handlers = {one: signal.getsignal(one) for one in ENDING}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
+        signal.signal(number, signal.SIG_DFL)  # a run below `nohup` ignores SIGHUP
         signal.raise_signal(number)
         with pytest.raises(AskedToEndError):
             take_signals()

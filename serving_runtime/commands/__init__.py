@@ -2,6 +2,7 @@
 
 The other modules are parts of these. Those of `predict`, in the order of its work:
 
+- `predict_arguments` are its options;
 - `delivered_model` fetches a registered model, `sources` finds the files, on this machine or in a store (`places`), and
   `versioned_tables` refuses directories of Delta, Hudi and Iceberg; `standard_streams` are what the shell gives;
 - `rows` reads rows in chunks (`chunk`), with `json_rows`, `parquet_rows`, `arrow_rows` and `compressed`; `partitions`

@@ -72,7 +72,7 @@ def parsed_body(
 
     Raises InvalidRequest, which names the field.
     """
-    found = {} if variables and not body else _checked(body, headers)
+    found = {} if variables and not body else _parsed(body, headers)
     for key in found:
         if key not in fields:
             raise InvalidRequest(f"unknown field {key!r:.60}")
@@ -90,13 +90,7 @@ def parsed_object(body: bytes, headers: Mapping[str, str]) -> Json:
     """Return the body's JSON object, also with fields that only a newer MLflow knows. Raises InvalidRequest."""
     if not body:
         return {}
-    check_is_json(headers)
-    return _parsed(body, constants=True)
-
-
-def _checked(body: bytes, headers: Mapping[str, str]) -> Json:
-    check_is_json(headers)
-    return _parsed(body)
+    return _parsed(body, headers, constants=True)
 
 
 def check_is_json(headers: Mapping[str, str]) -> None:
@@ -126,8 +120,9 @@ def values_at(found: Any, path: Sequence[str], name: str = "the body") -> list[A
     return values_at(found[path[0]], path[1:], path[0]) if path[0] in found else []
 
 
-def _parsed(body: bytes, *, constants: bool = False) -> Json:
+def _parsed(body: bytes, headers: Mapping[str, str], *, constants: bool = False) -> Json:
     """Return the JSON object of a body; `constants` allows NaN and Infinity, which metrics may be."""
+    check_is_json(headers)
     try:
         parsed = json.loads(
             body.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=None if constants else _no_constant

@@ -58,6 +58,7 @@ def client_of(context: str | None) -> Iterator[Client]:
 
     Raises LifecycleError, also for an answer that the block does not handle.
     """
+    proxy = None
     try:
         configuration, proxy = _configuration(context)
         with proxy_errors():
@@ -78,7 +79,8 @@ def client_of(context: str | None) -> Iterator[Client]:
         kind = KINDS.get(error.response.status_code, UnavailableError)
         raise kind(error.status.message if isinstance(error, ApiError) else str(error)) from error
     except httpx2.TransportError as error:
-        raise UnavailableError(f"the cluster does not answer: {error}") from error
+        way = " through the proxy-url of the kubeconfig" if proxy else ""
+        raise UnavailableError(f"the cluster does not answer{way}: {error}") from error
 
 
 def _configuration(context: str | None) -> tuple[Any, str | None]:

@@ -15,8 +15,7 @@ contexts: [{name: there, context: {cluster: there, user: there}}]
 clusters: [{name: there, cluster: {server: "https://127.0.0.1:9"}}]
 users: [{name: there, user: {}}]
 """
-
-
+BEHIND_A_PROXY = CONFIG.replace(':9"', ':9", proxy-url: "http://127.0.0.1:9"')
 WITH_A_PLUGIN = CONFIG.replace(
     "user: {}", "user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: no-such-plugin-of-the-testbed}}"
 )
@@ -27,10 +26,17 @@ WITH_A_PLUGIN = CONFIG.replace(
     [
         (None, "no cluster: "),
         (CONFIG, "the cluster does not answer: "),
+        (BEHIND_A_PROXY, "the cluster does not answer through the proxy-url of the kubeconfig: "),
         (CONFIG.replace("users: [{name: there", "users: [{name: me"), "no cluster: context there of "),
         (WITH_A_PLUGIN, "no cluster: the credential plugin no-such-plugin-of-the-testbed of the kubeconfig is not"),
     ],
-    ids=["no kubeconfig and no pod", "nobody at its address", "no entry of its user", "no plugin"],
+    ids=[
+        "no kubeconfig and no pod",
+        "nobody at its address",
+        "nobody at the address of its proxy",
+        "no entry of its user",
+        "no plugin",
+    ],
 )
 def test_cluster_that_does_not_answer_is_reported(
     config: str | None, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

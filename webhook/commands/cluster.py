@@ -43,8 +43,10 @@ def cluster_client(context: str | None) -> Iterator[Client]:
 
     A fault of the cluster in the block ends the command with one sentence and an exit code.
     """
+    proxy = None
     try:
-        with _client(*_configuration(context)) as client:
+        configuration, proxy = _configuration(context)
+        with _client(configuration, proxy) as client:
             yield client
     except (ConfigError, KubeconfigError) as error:
         raise InvalidInputError(f"no cluster: {printable(str(error))}; {REMEDY}") from error
@@ -53,7 +55,8 @@ def cluster_client(context: str | None) -> Iterator[Client]:
     except httpx2.HTTPStatusError as error:
         raise NotAuthorisedError(str(error)) from error
     except httpx2.TransportError as error:
-        raise UnavailableError(f"the cluster does not answer: {error}") from error
+        way = " through the proxy-url of the kubeconfig" if proxy else ""
+        raise UnavailableError(f"the cluster does not answer{way}: {error}") from error
 
 
 def _configuration(context: str | None) -> tuple[Any, str | None]:

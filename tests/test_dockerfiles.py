@@ -18,8 +18,9 @@ def images_of(text: str) -> list[str]:
     named = re.findall(r"^FROM (\S+)", text, re.MULTILINE) + re.findall(
         r"^(?:COPY|ADD) --from=(\S+)", text, re.MULTILINE
     )
-    filled = [re.sub(r"\$\{(\w+)\}", lambda found: defaults[found[1]], image) for image in named]
-    return [image for image in filled if image not in stages]
+    while any("${" in image for image in named):  # the default of an argument may name another argument
+        named = [re.sub(r"\$\{(\w+)\}", lambda found: defaults[found[1]], image) for image in named]
+    return [image for image in named if image not in stages]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

@@ -27,6 +27,7 @@ from testbed.cluster.machine import missing_packages, run
 ROOT: Final = Path(__file__).parents[2]
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 BASE: Final = f"docker.io/library/python:{PYTHON}-slim-bookworm"
+BUILD_BASE: Final = f"docker.io/library/python:{PYTHON}-bookworm"  # the real one has a compiler too
 PODMAN: Final = shutil.which("podman") or "podman"
 NEEDED: Final = {
     "podman": "podman",
@@ -40,6 +41,7 @@ LIBRARIES: Final = (
     "ca-certificates,netbase,tzdata,libssl3,libffi8,libsqlite3-0,libbz2-1.0,liblzma5,libreadline8,libncursesw6,libuuid1,"
     "libexpat1,zlib1g"
 )
+BASES: Final = {BASE: LIBRARIES, BUILD_BASE: f"{LIBRARIES},binutils"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,18 +116,20 @@ def exists(tag: str) -> bool:
 
 
 def base() -> None:
-    """Make the base image under its own name, and the pause image, which a machine with a registry would pull."""
-    if not exists(BASE):
-        archive = CACHE / "images" / f"base-{PYTHON}.tar"
+    """Make the base images under their own names, and the pause image, which a machine with a registry would pull."""
+    for name, packages in BASES.items():
+        if exists(name):
+            continue
+        archive = CACHE / "images" / f"{name.rpartition(':')[2]}.tar"
         if not archive.exists():
-            _make_base(archive)
+            _make_base(archive, packages)
         change = [
             "--change",
             "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
             "--change",
             "ENV LANG=C.UTF-8",
         ]
-        podman("import", "--quiet", *change, "--change", 'CMD ["python3"]', archive, BASE)
+        podman("import", "--quiet", *change, "--change", 'CMD ["python3"]', archive, name)
     if not exists(PAUSE):
         folder = CACHE / "images" / "pause"
         folder.mkdir(exist_ok=True)
@@ -156,7 +160,8 @@ def build(image: Image) -> None:
     if record.exists() and record.read_text() == f"{content} {identity_of(image.tag)}":
         return
     options = [f"--target={image.target}"] if image.target else []
-    options += [f"--build-arg={name}={value}" for name, value in image.arguments.items()]
+    arguments = {"BUILD_BASE": BUILD_BASE, **image.arguments}
+    options += [f"--build-arg={name}={value}" for name, value in arguments.items()]
     place = [f"--file={ROOT / image.dockerfile}", f"--tag={image.tag}", str(ROOT / image.context)]
     podman("build", "--network=host", "--pull=never", *trust(), *options, *place)
     record.write_text(f"{content} {identity_of(image.tag)}")
@@ -164,15 +169,15 @@ def build(image: Image) -> None:
 
 def content_of(image: Image) -> str:
     """Return a digest of everything that an image is built from, which podman's cache takes seconds to compare."""
-    found = hashlib.sha256(f"{identity_of_base()} {image}".encode())
+    found = hashlib.sha256(f"{identities_of_bases()} {image}".encode())
     for file in [ROOT / image.dockerfile, ROOT / ".dockerignore", *_copied(image)]:
         found.update(f"{os.path.relpath(file, ROOT)} {file.stat().st_mode}".encode() + file.read_bytes())
     return found.hexdigest()
 
 
 @cache
-def identity_of_base() -> str:
-    return identity_of(BASE)
+def identities_of_bases() -> str:
+    return " ".join(map(identity_of, BASES))
 
 
 def identity_of(tag: str) -> str:
@@ -238,8 +243,8 @@ def _copied(image: Image) -> Iterator[Path]:
         yield from (file for file in files if file.is_file() and file.parent.name != "__pycache__")
 
 
-def _make_base(archive: Path) -> None:
-    """Write Debian's smallest system with this machine's Python, in a minute."""
+def _make_base(archive: Path, packages: str) -> None:
+    """Write Debian's smallest system with these packages and this machine's Python, in a minute."""
     home = sys.base_prefix
     excluded = " ".join(f"--exclude=lib/python{PYTHON}/{name}" for name in LEFT_OUT)
     files = f"bin/python{PYTHON} lib/libpython{PYTHON}.so.1.0 lib/python{PYTHON} include/python{PYTHON}"
@@ -257,7 +262,7 @@ def _make_base(archive: Path) -> None:
         "--quiet",
         "--mode=root",
         "--variant=minbase",
-        f"--include={LIBRARIES}",
+        f"--include={packages}",
         *paths,
         *hooks,
         "bookworm",

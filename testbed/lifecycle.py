@@ -14,7 +14,11 @@ from model_lifecycle.cli import COMMANDS
 from testbed.gate import API, PROJECT, Answer, Gate, ask
 from testbed.processes import Process, completed, installed
 
-MODULES: Final = tuple(f"model_lifecycle.commands.{module}" for module in sorted({*COMMANDS.values()}))
+MODULES: Final = (
+    *(f"model_lifecycle.commands.{module}" for module in sorted({*COMMANDS.values()})),
+    "httpcore2",  # which the client of HTTP imports with its first connection, and what follows too
+    "truststore",
+)
 NUMBERS: Final = itertools.count(1)
 MEMBER: Final = "both"  # of the projects of these models
 Json = dict[str, Any]

@@ -40,8 +40,8 @@ from model_lifecycle.packaging.image import digest_of, image_of
 from model_lifecycle.packaging.layers import Layer, LayerFile, grouped
 from model_lifecycle.packaging.login_file import Login, login_of, server_of
 from testbed.faults import answer, first, only
-from testbed.gate import API, ask
-from testbed.lifecycle import Done, Model, environment, run, start, write_file
+from testbed.gate import API, Gate, ask
+from testbed.lifecycle import Done, Model, environment, new_model, run, start, write_file
 from testbed.processes import PATIENCE, free_port, installed
 from testbed.registry import PASSWORD, USER, ImageRegistry, image_registry
 from testbed.registry_tokens import token_server
@@ -64,6 +64,13 @@ def closed_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageR
     """A registry that wants a login."""
     with image_registry(tmp_path_factory.mktemp("closed"), login=True) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def untouched(gate_3: Gate) -> tuple[Model, str]:
+    """A version that no test packages."""
+    model = new_model(gate_3)
+    return model, model.version()
 
 
 def package(model: Model, number: str, to: str, *options: str, **variables: str) -> Done:
@@ -504,17 +511,23 @@ def test_refused_login_ends_at_once_and_shows_no_secret(
     ],
 )
 def test_repository_that_cannot_be_used_is_named(  # noqa: PLR0913, PLR0917  a table
-    model_3: Model, registry: ImageRegistry, to: str, options: tuple[str, ...], code: int, sentence: str
+    untouched: tuple[Model, str],
+    registry: ImageRegistry,
+    to: str,
+    options: tuple[str, ...],
+    code: int,
+    sentence: str,
 ) -> None:
+    model, number = untouched
     places = {
         "away": f"127.0.0.1:{free_port()}",
         "here": f"{other_address()}:{registry.address.rpartition(':')[2]}",
-        "mlflow": model_3.gate.server.uri.partition("://")[2],
+        "mlflow": model.gate.server.uri.partition("://")[2],
     }
     for name, value in places.items():
         to = to.replace(f"{{{name}}}", value)
 
-    done = package(model_3, model_3.version(), to, *options)
+    done = package(model, number, to, *options)
 
     assert (done.code, sentence in done.err) == (code, True), done.err
 

@@ -16,13 +16,14 @@ from testbed.gate import API, PASSWORD, PROJECT, Gate, gate
 from testbed.mlflow_server import MlflowServer
 from tracking_gate.actors import Actor
 from tracking_gate.authentication.authenticator import Authenticator
-from tracking_gate.authentication.people import MAX_HASHES, PeopleFile, hashed
+from tracking_gate.authentication.people import MAX_HASHES, SCRYPT_COST, PeopleFile, hashed
 from tracking_gate.errors import Busy, TooManyAttempts, Unauthenticated
 from tracking_gate.http.client_addresses import ClientAddresses, address_group, parsed_networks
 from tracking_gate.secret_directory import SecretDirectory
 
 READ = f"{API}/experiments/search?max_results=1"
 NAMES = ("jane", "olga")
+COST = SCRYPT_COST["n"]
 
 
 class Clock:
@@ -49,14 +50,11 @@ def headers(name: str, password: str) -> CIMultiDictProxy[str]:
     return CIMultiDictProxy(CIMultiDict({"Authorization": value}))
 
 
-@pytest.fixture(scope="module")
-def entry() -> str:
-    return hashed(PASSWORD)
-
-
 @pytest.fixture
-def people(tmp_path: Path, entry: str) -> CountingPeople:
-    file = tmp_path / "people.json"
+def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CountingPeople:
+    """A file of people with hashes that cost little: they are counted."""
+    monkeypatch.setitem(SCRYPT_COST, "n", 2)
+    file, entry = tmp_path / "people.json", hashed(PASSWORD)
     file.write_text(json.dumps({name: {"password": entry, "projects": [PROJECT]} for name in NAMES}))
     return CountingPeople(file)
 
@@ -239,8 +237,9 @@ def test_network_of_proxies_is_known() -> None:
     assert not any(addresses.is_proxy(one) for one in ("192.0.2.1", "unknown", "10.1.2.3:x", ""))
 
 
-def test_event_loop_goes_on_while_passwords_are_hashed(people: CountingPeople) -> None:
+def test_event_loop_goes_on_while_passwords_are_hashed(people: CountingPeople, monkeypatch: pytest.MonkeyPatch) -> None:
     """The turns of the loop are counted: with hashes in the loop there would be a handful."""
+    monkeypatch.setitem(SCRYPT_COST, "n", COST)
 
     async def story() -> int:
         hashing = asyncio.gather(*(people.find(headers("jane", f"guess-{number}")) for number in range(4)))

@@ -42,8 +42,9 @@ def page(chromium: Browser, any_gate: Gate) -> Iterator[Page]:
     context.close()
 
 
-def test_stranger_is_asked_for_a_password(chromium: Browser, any_gate: Gate) -> None:
-    context = chromium.new_context(base_url=any_gate.uri, http_credentials={"username": "jane", "password": "wrong"})
+def test_stranger_is_asked_for_a_password(chromium: Browser, gate_3: Gate) -> None:
+    """The gate asks, whatever MLflow is behind it."""
+    context = chromium.new_context(base_url=gate_3.uri, http_credentials={"username": "jane", "password": "wrong"})
     answer = context.new_page().goto("/")
     context.close()
 

@@ -190,7 +190,7 @@ def test_many_large_bodies_at_once_take_little_memory(mlflow_3_18: MlflowServer,
             return found.ask("PATCH", f"{API}/registered-models/update", content, headers).status
 
         with ThreadPoolExecutor(100) as pool:
-            statuses = set(pool.map(update, range(200)))
+            statuses = set(pool.map(update, range(100)))
         status = Path(f"/proc/{found.process.popen.pid}/status").read_text()
         peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 

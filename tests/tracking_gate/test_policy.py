@@ -23,6 +23,12 @@ def shared_wine(any_gate: Gate) -> Iterator[Wine]:
     found.delete()
 
 
+@pytest.fixture(scope="module")
+def shared_version(shared_wine: Wine) -> str:
+    """Return a version of it for requests that are refused."""
+    return shared_wine.version()
+
+
 def who(gate: Gate, name: str) -> dict[str, str]:
     """Return the headers of an actor."""
     tokens = {
@@ -166,8 +172,8 @@ def test_production_alias_is_for_the_promote_token(wine: Wine, alias: str) -> No
     [TAG_PROJECT_ID, "mlflow.domino.user", "MLFLOW.Domino.project_id", "mlflow.domíno.project_id", "domino.project"],
 )
 @pytest.mark.parametrize("name", ["jane", "promote", "pull"])
-def test_ownership_is_not_for_clients_to_change(shared_wine: Wine, key: str, name: str) -> None:
-    version, gate = shared_wine.version(), shared_wine.gate
+def test_ownership_is_not_for_clients_to_change(shared_wine: Wine, shared_version: str, key: str, name: str) -> None:
+    version, gate = shared_version, shared_wine.gate
     of_version = {"name": shared_wine.name, "version": version, "key": key, "value": OTHER}
     of_model = {"name": shared_wine.name, "key": key, "value": OTHER}
     of_experiment = {"experiment_id": shared_wine.experiment, "key": key, "value": OTHER}
@@ -208,12 +214,14 @@ def test_tags_that_identify_the_files_of_a_version_are_written_once(shared_wine:
         *("model-api.digest ", "model-api.image  ", "promot\u0131on.id", "model-api.dige\u00dft"),
     ],
 )
-def test_tag_that_differs_only_in_what_a_database_ignores_is_not_for_people(shared_wine: Wine, key: str) -> None:
+def test_tag_that_differs_only_in_what_a_database_ignores_is_not_for_people(
+    shared_wine: Wine, shared_version: str, key: str
+) -> None:
     """MySQL ignores case and accents, SQL Server case and spaces at the end: they write it over the other one.
 
     MariaDB also takes a letter for another one: test_protected_names.
     """
-    body = {"name": shared_wine.name, "version": shared_wine.version(), "key": key, "value": "1"}
+    body = {"name": shared_wine.name, "version": shared_version, "key": key, "value": "1"}
     refused = shared_wine.gate.ask("POST", f"{API}/model-versions/set-tag", body, shared_wine.gate.basic("jane"))
     tagged = {
         "name": shared_wine.name,
@@ -228,8 +236,10 @@ def test_tag_that_differs_only_in_what_a_database_ignores_is_not_for_people(shar
 
 @pytest.mark.parametrize("key", ["Model-API.digest", "model-api.listíng", "model-api.image "])
 @pytest.mark.parametrize("caller", ["jane", "promote", "root"])
-def test_record_of_the_files_is_deleted_in_no_spelling(shared_wine: Wine, key: str, caller: str) -> None:
-    body = {"name": shared_wine.name, "version": shared_wine.version(), "key": key}
+def test_record_of_the_files_is_deleted_in_no_spelling(
+    shared_wine: Wine, shared_version: str, key: str, caller: str
+) -> None:
+    body = {"name": shared_wine.name, "version": shared_version, "key": key}
     refused = shared_wine.gate.ask("DELETE", f"{API}/model-versions/delete-tag", body, who(shared_wine.gate, caller))
 
     assert refused.status == 403

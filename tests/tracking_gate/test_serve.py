@@ -122,7 +122,7 @@ def test_pull_token_is_all_that_a_pod_needs(any_gate: Gate, logged: Logged, tmp_
 
 
 def test_large_artifact_passes_both_ways_in_little_memory(gate_3: Gate, wine_3: Wine, tmp_path: Path) -> None:
-    size, jane = 300 * 1024 * 1024, gate_3.basic("jane")
+    size, jane = 200 * 1024 * 1024, gate_3.basic("jane")
     path = f"{gate_3.uri}/api/2.0/mlflow-artifacts/artifacts/{wine_3.directory}/large.bin"
     large, back = tmp_path / "large.bin", tmp_path / "back.bin"
     with large.open("wb") as file:

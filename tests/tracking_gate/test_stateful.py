@@ -24,7 +24,7 @@ from testbed.gate import API, OTHER, PROJECT, Answer, Gate, Json, ask
 from testbed.mlflow_server import NEWEST
 from tests.tracking_gate.conftest import GATED, Client
 
-EXAMPLES = int(os.environ.get("GATE_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("GATE_EXAMPLES", "4"))
 STEPS = int(os.environ.get("GATE_STEPS", "13"))
 ARTIFACTS = "/api/2.0/mlflow-artifacts"
 NUMBERS = itertools.count(1)

@@ -239,9 +239,15 @@ NAMES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def logged(any_gate: Gate) -> Wine:
+    """Return a model with the run and the files of all models with odd names."""
+    return wine_behind(any_gate)
+
+
 @pytest.mark.parametrize("odd", NAMES)
-def test_model_with_an_odd_name_is_promoted_protected_and_read(any_gate: Gate, odd: str) -> None:
-    wine = dataclasses.replace(wine_behind(any_gate), name=f"{odd} {next(NUMBERS)}")
+def test_model_with_an_odd_name_is_promoted_protected_and_read(any_gate: Gate, logged: Wine, odd: str) -> None:
+    wine = dataclasses.replace(logged, name=f"{odd} {next(NUMBERS)}")
     jane, promote = any_gate.basic("jane"), any_gate.bearer(Purpose.PROMOTE)
     assert any_gate.ask("POST", f"{API}/registered-models/create", {"name": wine.name}, jane).status == 200
     body = {"name": wine.name, "source": f"runs:/{wine.run}/model", "run_id": wine.run}

@@ -1,6 +1,7 @@
 """Images of the cluster: built again if a file of theirs has changed, and only then."""
 
 import importlib.util
+import os
 import struct
 import tarfile
 from collections.abc import Callable, Iterator
@@ -63,12 +64,16 @@ def test_archive_for_the_cluster_has_only_the_layers_that_it_lacks(
     built: Callable[[], tuple[str, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images.image_store, "BLOBS", tmp_path / "blobs" / "sha256")
-    (tmp_path / "Dockerfile").write_text(f"FROM {images.BASE}\nCOPY package package\n")
+    (tmp_path / ".dockerignore").write_text("*\n!package\n!libraries\n")
+    (tmp_path / "libraries").write_bytes(os.urandom(2 << 20))
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY libraries libraries\nCOPY package package\n")
     built()
     archive = images.save_new([IMAGE.tag])
     whole = archive.stat().st_size
     with tarfile.open(archive) as tar:
         tar.extractall(tmp_path, filter="data")
+    (tmp_path / "package" / "code.py").write_text("2")
+    built()
 
     assert images.save_new([IMAGE.tag]).stat().st_size < 1 << 20 < whole
 

@@ -12,7 +12,8 @@ from demo.staging import Staged
 from testbed.domino.pods import CONTAINER, environ, mounts
 from testbed.gate import Gate
 from testbed.notebooks import PROJECT_FOLDER
-from testbed.processes import free_port
+from testbed.processes import free_port, installed
+from testbed.runtime_server import WITH_MLFLOW
 
 DATA: Final = PROJECT_FOLDER / "data" / "wine-quality.csv"
 REFERENCE: Final = Path(__file__).parent / "reference.py"
@@ -41,9 +42,11 @@ def serve(context: DemoContext, staged: Staged) -> str:
     """Start the runtime's own server with the same pod's model, and return its address."""
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
-    command = ["model-api-runtime", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(installed("model-api-runtime")), "serve", "--host", "127.0.0.1", "--port", str(port)]
     with context.terminal.step("Serve the same pod's model outside of Domino: model-api-runtime serve"):
-        container = staged.running.running_container(CONTAINER, command, environ=environ() | mounts(staged.running))
+        container = staged.running.running_container(
+            CONTAINER, command, environ=environ() | mounts(staged.running), imported=WITH_MLFLOW
+        )
         process = context.processes.enter_context(container)
         process.wait_for_http(f"{endpoint}/readyz")
         context.terminal.note(f"{endpoint} is ready: model loaded, its example predicted")

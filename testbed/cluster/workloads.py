@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from model_contract import names
-from model_contract.layout import ARTIFACTS_ROOT, MODEL_DIRECTORY
+from model_contract.layout import MLMODEL, model_path
 from model_contract.model_ref import ModelRef
 from testbed.cluster.kube import Kube
 
@@ -22,17 +22,22 @@ NATIVE: Final = {"name": "MODEL_API_RUNTIME_LOADER", "value": "native"}
 
 Json = dict[str, Any]
 
-# Fields of a container that does nothing with its model, and is ready when that is there. One that serves it imports
-# MLflow, which takes seconds of processor. A readiness probe would start a process in it every few seconds.
-IDLE: Final[Json] = {
-    "command": ["sleep", "3600"],
-    "readinessProbe": None,
-    "startupProbe": {
-        "exec": {"command": ["sh", "-c", f"test -f {ARTIFACTS_ROOT}/*/*/{MODEL_DIRECTORY}/MLmodel"]},
-        "periodSeconds": 5,
-        "failureThreshold": 60,
-    },
-}
+
+def idle_with(model: str) -> Json:
+    """Return fields of a container that does nothing with its model, and is ready when that is at the path.
+
+    One that serves it imports MLflow, which takes seconds of processor. A readiness probe would start a process in it
+    every few seconds; a startup probe starts one, since the model is there before the container is.
+    """
+    probe = {"exec": {"command": ["sh", "-c", f"test -f {model}/{MLMODEL}"]}, "periodSeconds": 1}
+    return {
+        "command": ["sleep", "3600"],
+        "readinessProbe": None,
+        "startupProbe": {**probe, "failureThreshold": 300},
+    }
+
+
+IDLE: Final = idle_with(model_path(f"${names.MODEL_OWNER}", f"${names.RUN_ID}"))  # as its variables say
 
 
 def literals(ref: ModelRef) -> list[Json]:
@@ -119,6 +124,11 @@ LOCKED: Final[Json] = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+
+
+def delete_workloads(kube: Kube) -> None:
+    """Delete the workloads of tests, and wait for none of their pods."""
+    kube("-n", COMPUTE, "delete", "deployment,service,pod", "-l", "test=yes", "--wait=false", "--grace-period=1")
 
 
 @contextmanager

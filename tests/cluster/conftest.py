@@ -10,7 +10,7 @@ from lightkube import Client, KubeConfig
 
 from model_contract.model_ref import ModelRef
 from testbed.cluster.kube import Kube, cluster, unavailable_reason
-from testbed.cluster.workloads import COMPUTE, NATIVE, PLATFORM, WEBHOOK, scale_webhook
+from testbed.cluster.workloads import COMPUTE, NATIVE, PLATFORM, WEBHOOK, delete_workloads, scale_webhook
 from webhook.certificates.cluster import ClusterObjects
 
 QUICKSTART = Path(__file__).parents[2] / "manifests" / "overlays" / "quickstart"
@@ -77,7 +77,7 @@ def two_pods(installed: Kube) -> Iterator[None]:
 def quiet(installed: Kube) -> Iterator[Kube]:
     """The installation; workloads of a test are deleted after it, and no test waits for that."""
     yield installed
-    installed("-n", COMPUTE, "delete", "deployment,service,pod", "-l", "test=yes", "--wait=false", "--grace-period=1")
+    delete_workloads(installed)
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,14 @@
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
 from model_contract.model_ref import ModelRef
 from model_contract.names import ENABLED_LABEL, POLICY
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import COMPUTE, IDLE, literals, model_pod, scale_webhook
+from testbed.cluster.workloads import COMPUTE, IDLE, literals, model_pod
 from testbed.processes import completed
 from testbed.processes import installed as command
 from testbed.webhook_server import OF_COMMANDS
@@ -39,21 +39,6 @@ def test_table_of_a_healthy_installation_has_no_remedy(installed: Kube) -> None:
 
     assert "✓  certificate" in done.stdout
     assert "→" not in done.stdout
-
-
-@pytest.fixture
-def without_webhook(quiet: Kube) -> Iterator[Kube]:
-    scale_webhook(quiet, 0)
-    yield quiet
-    scale_webhook(quiet, 1)
-
-
-def test_webhook_that_does_not_answer_is_found_by_each_check(without_webhook: Kube) -> None:
-    code, findings = doctor(without_webhook)
-
-    assert code == 6
-    assert findings["webhook"]["health"] == findings["service"]["health"] == "bad"
-    assert "denied request" in findings["admission in domino-compute"]["found"]
 
 
 def test_policy_that_is_not_there_is_odd(quiet: Kube) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import testbed
 from model_contract.model_ref import ModelRef
-from model_contract.names import ENABLED_LABEL, MEMORY_LIMIT_ANNOTATION, pull_secret
+from model_contract.names import DEADLINE_ANNOTATION, ENABLED_LABEL, MEMORY_LIMIT_ANNOTATION, pull_secret
 from testbed.cluster.kube import Kube
 from testbed.cluster.workloads import (
     COMPUTE,
@@ -63,7 +63,9 @@ def test_mlflow_that_is_down_is_named_and_waited_for(quiet: Kube, wine: ModelRef
     try:
         quiet.until(lambda: not addresses(quiet), what="the Service has no addresses")
         time.sleep(2)  # until kube-proxy has heard of it
-        quiet.apply(model_pod("waits", literals(wine), **IDLE))
+        pod = model_pod("waits", literals(wine), **IDLE)
+        pod["metadata"]["annotations"] = {DEADLINE_ANNOTATION: "5s"}  # five tries take half a minute
+        quiet.apply(pod)
         text = failed(quiet, "waits", 8)
     finally:
         quiet("-n", MLFLOW, "patch", "service", "mlflow", "-p", selector % "mlflow")

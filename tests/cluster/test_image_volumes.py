@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from model_contract.layout import model_path
 from model_contract.model_ref import ModelRef
 from model_contract.names import IMAGE_ANNOTATION, INIT_CONTAINER, MODEL_VOLUME, TOKEN_VOLUME
 from testbed.cluster.image_volumes import PackagedModel, packaged_model
@@ -15,6 +16,7 @@ from testbed.cluster.workloads import (
     COMPUTE,
     IDLE,
     PROJECT_ID,
+    idle_with,
     literals,
     model_deployment,
     model_pod,
@@ -93,14 +95,23 @@ def test_doctor_sees_that_the_nodes_mount_images(quiet: Kube, by_image: Packaged
     assert {finding["health"] for check, finding in findings.items() if check != "settings"} == {"good"}
 
 
-def test_layout_is_that_of_kserve(quiet: Kube, packaged: PackagedModel) -> None:
+def test_layout_is_that_of_kserve(quiet: Kube, wine: ModelRef, packaged: PackagedModel) -> None:
     """As KServe's controller mounts an image for `oci+native://`: its directory `models` at /mnt/models."""
-    pod = model_pod("kserve", [], args=["serve", "--model-path=/mnt/models"])
+    pod = model_pod("kserve", [], **idle_with("/mnt/models"))
     pod["metadata"]["labels"].pop("dominodatalab.com/workload-type")
     pod["spec"]["volumes"].append({"name": "model-dir", "image": {"reference": packaged.image}})
     mount = {"name": "model-dir", "mountPath": "/mnt/models", "subPath": "models", "readOnly": True}
     pod["spec"]["containers"][0]["volumeMounts"].append(mount)
-    quiet.apply(pod, service("kserve"))
+    quiet.apply(pod)
     ready(quiet, "kserve")
 
-    assert predict(quiet, "kserve") == predict(quiet, "wine-quality")
+    digests = "cd {} && find . -type f | sort | xargs sha256sum"
+    mounted, fetched = (
+        quiet("-n", COMPUTE, "exec", name, "--", "sh", "-c", digests.format(place))
+        for name, place in {
+            "kserve": "/mnt/models",
+            "deployment/wine-quality": model_path(wine.owner, wine.run_id),
+        }.items()
+    )
+    assert "MLmodel" in mounted
+    assert mounted == fetched

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from model_contract.model_ref import ModelRef
 from model_contract.names import DOMAIN, INIT_CONTAINER, INJECT, MODEL_VARIABLES, STATUS_ANNOTATION
 from testbed.cluster.kube import Kube
-from testbed.cluster.workloads import COMPUTE, IDLE, literals, model_deployment, model_pod, service
+from testbed.cluster.workloads import COMPUTE, IDLE, delete_workloads, literals, model_deployment, model_pod, service
 
 COLUMNS = ["fixed acidity", "volatile acidity", "citric acid", "residual sugar", "chlorides", "free sulfur dioxide"]
 COLUMNS += ["total sulfur dioxide", "density", "pH", "sulphates", "alcohol"]
@@ -51,12 +52,39 @@ def test_quickstart_answers_through_its_service(installed: Kube) -> None:
     assert 3 < predict(installed, "wine-quality") < 8
 
 
-def test_deployment_with_values_serves_from_two_replicas(quiet: Kube, wine: ModelRef) -> None:
-    quiet.apply(model_deployment("by-value", literals(wine), replicas=2), service("by-value"))
-    quiet.rolled_out(COMPUTE, "by-value")
+@pytest.fixture(scope="module")
+def models(installed: Kube, wine: ModelRef) -> Iterator[Kube]:
+    """A Deployment for each source of the variables, all started at once; the one with `envFrom` serves its model."""
+    for name, kind in {"from-configmap": "ConfigMap", "from-secret": "Secret", "whole": "Secret"}.items():
+        configured(installed, name, kind, wine)
+    whole = {"envFrom": [{"secretRef": {"name": "whole"}}]}
+    installed.apply(
+        model_deployment("env-from", [], annotations={INJECT: "true"}, **whole),
+        service("env-from"),
+        model_deployment("by-value", literals(wine), replicas=2, **IDLE),
+        model_deployment("from-configmap", references("configMapKeyRef", "from-configmap"), **IDLE),
+        model_deployment("from-secret", references("secretKeyRef", "from-secret"), **IDLE),
+        curious(wine),
+    )
+    yield installed
+    delete_workloads(installed)
 
-    assert predict(quiet, "by-value") == predict(quiet, "wine-quality")
-    pods = pods_of(quiet, "by-value")
+
+def references(kind: str, name: str) -> list[dict[str, Any]]:
+    return [{"name": variable, "valueFrom": {kind: {"name": name, "key": variable}}} for variable in MODEL_VARIABLES]
+
+
+def curious(wine: ModelRef) -> dict[str, Any]:
+    """Return a pod that asks for a token, which the API server would mount into every container."""
+    pod = model_pod("curious", literals(wine), **IDLE)
+    pod["spec"]["automountServiceAccountToken"] = True
+    return pod
+
+
+def test_deployment_with_values_has_its_model_in_two_replicas(models: Kube) -> None:
+    models.rolled_out(COMPUTE, "by-value")
+
+    pods = pods_of(models, "by-value")
     assert len(pods) == 2
     for pod in pods:
         assert pod["metadata"]["annotations"][STATUS_ANNOTATION] == "injected"
@@ -67,26 +95,15 @@ def test_deployment_with_values_serves_from_two_replicas(quiet: Kube, wine: Mode
 
 
 @pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
-def test_model_that_is_named_by_references_is_served(quiet: Kube, wine: ModelRef, kind: str) -> None:
-    name = f"from-{kind.lower()}"
-    configured(quiet, name, kind, wine)
-    reference = "secretKeyRef" if kind == "Secret" else "configMapKeyRef"
-    env = [
-        {"name": variable, "valueFrom": {reference: {"name": name, "key": variable}}} for variable in MODEL_VARIABLES
-    ]
-    quiet.apply(model_deployment(name, env), service(name))
-    quiet.rolled_out(COMPUTE, name)
-
-    assert predict(quiet, name) == predict(quiet, "wine-quality")
+def test_model_that_is_named_by_references_is_where_they_say(models: Kube, kind: str) -> None:
+    """Wait for the probe, which reads the variables; the quickstart's model API serves by references too."""
+    models.rolled_out(COMPUTE, f"from-{kind.lower()}")
 
 
-def test_variables_in_a_source_of_the_environment(quiet: Kube, wine: ModelRef) -> None:
-    configured(quiet, "whole", "Secret", wine)
-    sources = [{"secretRef": {"name": "whole"}}]
-    quiet.apply(model_deployment("env-from", [], annotations={INJECT: "true"}, envFrom=sources), service("env-from"))
-    quiet.rolled_out(COMPUTE, "env-from")
+def test_variables_in_a_source_of_the_environment(models: Kube) -> None:
+    models.rolled_out(COMPUTE, "env-from")
 
-    assert predict(quiet, "env-from") == predict(quiet, "wine-quality")
+    assert predict(models, "env-from") == predict(models, "wine-quality")
 
 
 def admitted(kube: Kube, pod: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
@@ -94,8 +111,8 @@ def admitted(kube: Kube, pod: dict[str, Any]) -> "subprocess.CompletedProcess[st
     return kube.attempt("apply", "--dry-run=server", "-o", "json", "-f", "-", given=json.dumps(pod))
 
 
-def test_source_without_the_annotation_is_admitted_with_a_warning(quiet: Kube) -> None:
-    done = admitted(quiet, model_pod("unannotated", [], envFrom=[{"secretRef": {"name": "whole"}}]))
+def test_source_without_the_annotation_is_admitted_with_a_warning(installed: Kube) -> None:
+    done = admitted(installed, model_pod("unannotated", [], envFrom=[{"secretRef": {"name": "whole"}}]))
 
     assert done.returncode == 0
     assert f'annotate {INJECT}: "true"' in done.stderr
@@ -103,33 +120,29 @@ def test_source_without_the_annotation_is_admitted_with_a_warning(quiet: Kube) -
     assert annotations[STATUS_ANNOTATION] == "skipped:envfrom_not_inspected"
 
 
-def test_creator_of_a_pod_with_incomplete_variables_is_warned(quiet: Kube, wine: ModelRef) -> None:
-    done = admitted(quiet, model_pod("incomplete", literals(wine)[:3]))
+def test_creator_of_a_pod_with_incomplete_variables_is_warned(installed: Kube, wine: ModelRef) -> None:
+    done = admitted(installed, model_pod("incomplete", literals(wine)[:3]))
 
     assert done.returncode == 0
     assert "MLFLOW_RUN_ID is not set on container model" in done.stderr
 
 
-def test_impossible_variables_are_denied_with_a_reason(quiet: Kube, wine: ModelRef) -> None:
+def test_impossible_variables_are_denied_with_a_reason(installed: Kube, wine: ModelRef) -> None:
     env = [entry | ({"value": "../x"} if entry["name"] == "MLFLOW_MODEL_OWNER" else {}) for entry in literals(wine)]
-    done = admitted(quiet, model_pod("impossible", env))
+    done = admitted(installed, model_pod("impossible", env))
 
     assert done.returncode != 0
     assert f'admission webhook "pods.{DOMAIN}" denied the request' in done.stderr
     assert "MLFLOW_MODEL_OWNER" in done.stderr
 
 
-def test_container_that_looks_for_a_kubernetes_token_finds_none(quiet: Kube, wine: ModelRef) -> None:
-    """Let the pod ask for a token, which the API server would mount into every container."""
-    pod = model_pod("curious", literals(wine), **IDLE)
-    pod["spec"]["automountServiceAccountToken"] = True
-    quiet.apply(pod)
-    quiet("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/curious", "--timeout=240s")
+def test_container_that_looks_for_a_kubernetes_token_finds_none(models: Kube) -> None:
+    models("-n", COMPUTE, "wait", "--for=condition=Ready", "pod/curious", "--timeout=240s")
 
     containers = {
         container["name"]: container
         for key in ("initContainers", "containers")
-        for container in quiet.get("-n", COMPUTE, "pod", "curious")["spec"][key]
+        for container in models.get("-n", COMPUTE, "pod", "curious")["spec"][key]
     }
     place = "/var/run/secrets/kubernetes.io/serviceaccount"
     mounted = {

@@ -18,17 +18,18 @@ from testbed.cluster.workloads import (
     plain_pod,
     scale_webhook,
 )
+from tests.cluster.test_doctor import doctor
 from webhook.certificates.cluster import ClusterObjects
 from webhook.certificates.issuance import is_issued_by
 from webhook.certificates.state import read_state
 
-pytestmark = pytest.mark.usefixtures("two_pods")
-
 
 def test_without_webhook_other_pods_start_and_model_pods_wait_for_it(quiet: Kube, wine: ModelRef) -> None:
+    """Look with `doctor` too, each check of which finds it. Leave two pods of the webhook, as the others need them."""
     scale_webhook(quiet, 0)
     try:
         quiet.apply(plain_pod("other"), plain_pod("neighbour", COMPUTE))
+        code, findings = doctor(quiet)
         denied = quiet.attempt("apply", "-f", "-", given=json.dumps(model_pod("lonely", literals(wine))))
         quiet.apply(model_deployment("patient", literals(wine), **IDLE))
         failed = quiet.until(lambda: failure_of(quiet, "patient"), what="the ReplicaSet says why it has no pod")
@@ -38,6 +39,9 @@ def test_without_webhook_other_pods_start_and_model_pods_wait_for_it(quiet: Kube
         scale_webhook(quiet, 2)
         quiet("delete", "pod", "other", "--grace-period=1")
 
+    assert code == 6
+    assert findings["webhook"]["health"] == findings["service"]["health"] == "bad"
+    assert "denied request" in findings["admission in domino-compute"]["found"]
     for message in (denied.stderr, failed):
         assert "container model asks for an MLflow model and has none" in message
         assert "kubectl rollout restart" in message
@@ -56,6 +60,7 @@ def test_policy_is_sound_to_the_api_server(installed: Kube) -> None:
     assert status["typeChecking"].get("expressionWarnings") is None
 
 
+@pytest.mark.usefixtures("two_pods")
 def test_cleared_bundle_is_repaired_at_once(installed: Kube, api: ClusterObjects) -> None:
     """Without its watch, the webhook would look every 30 s."""
     before = api.registration().bundles
@@ -72,6 +77,7 @@ def test_cleared_bundle_is_repaired_at_once(installed: Kube, api: ClusterObjects
 CLEAR = '[{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]'
 
 
+@pytest.mark.usefixtures("two_pods")
 def test_deleted_secret_stops_nothing_and_is_filled_again_with_what_was_there(
     quiet: Kube, wine: ModelRef, api: ClusterObjects
 ) -> None:
@@ -95,6 +101,7 @@ def test_deleted_secret_stops_nothing_and_is_filled_again_with_what_was_there(
     quiet.until(lambda: dict(api.secret().data) == before, what="the Secret is as it was")
 
 
+@pytest.mark.usefixtures("two_pods")
 def test_served_leaf_is_of_a_trusted_authority(api: ClusterObjects) -> None:
     leaf = read_state(api.secret().data).leaf
 

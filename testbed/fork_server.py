@@ -111,6 +111,7 @@ def _keep_end(descriptor: int, pid: int, end: Path) -> None:
 def _run(request: dict[str, Any]) -> NoReturn:
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # below `nohup` it is ignored, and programs keep that
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as below a terminal; a shell's background ignores it
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])

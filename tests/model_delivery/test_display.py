@@ -49,7 +49,7 @@ def test_a_terminal_gets_a_bar_with_rate_and_remaining_time(tmp_path: Path, mlfl
         code, shown = run_at_terminal(command, environment)
 
     assert code == ExitCode.DONE, shown
-    assert re.search(r"[\d.]+/62\.9 MB", shown)
+    assert re.search(r"[\d.]+/37\.7 MB", shown)
     assert re.search(r"[\d.]+ [kM]B/s", shown)
     assert re.search(r"\d:\d\d:\d\d", shown)
 

@@ -69,7 +69,7 @@ def test_rates_of_both_ways_are_measured_and_nothing_is_left(on_s3: OnS3) -> Non
 
 def test_slow_proxy_is_told_from_a_slow_store(on_s3: OnS3) -> None:
     with reverse_proxy(on_s3.server.uri, only("artifacts/artifacts/", slowly(2))) as proxy:
-        slow_proxy = doctor(on_s3, proxy.uri)
+        slow_proxy = doctor(on_s3, proxy.uri, "--max-mib=16")
     # Each of eight connections gets one piece of 64 KiB in the time of the other way, which is slow on a busy machine.
     on_s3.store.rules = [only(SIGNED, slowly(20))]
     slow_store = doctor(on_s3, on_s3.server.uri, "--max-mib=4", "--seconds=20")

@@ -335,7 +335,7 @@ def test_a_server_that_sends_too_slowly_is_given_up_at_the_deadline(tmp_path: Pa
 
     assert ended.code == ExitCode.UNAVAILABLE
     assert re.fullmatch(
-        r"the model did not arrive within 10 s: \d+ of 62914572 bytes came, \d+ bytes/s; "
+        r"the model did not arrive within 10 s: \d+ of 37748748 bytes came, \d+ bytes/s; "
         r"if the connection is only slow, raise --deadline, or the annotation model-api.dominodatalab.com/deadline of "
         r"the pod\n",
         ended.reason,

@@ -229,7 +229,7 @@ def test_no_part_of_a_model_is_visible_if_its_fetch_is_killed_at_any_moment(
     assert delivery.partial() == []
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 31, 32_769, 65_537, 98_305, 122_879])
+@pytest.mark.parametrize("blocks", [1, 2, 31, 32_769, 65_537, 73_727])
 def test_a_disk_that_is_full_at_any_byte_ends_the_fetch_and_leaves_nothing(
     delivery: Delivery, mlflow_3: Registered, blocks: int
 ) -> None:

@@ -41,7 +41,7 @@ TOKEN = "dmg1_r_not-a-real-token"
 WEIGHTS = "weights.bin"
 FILES = {
     "MLmodel": b"flavors: {}\n",
-    WEIGHTS: bytes(range(256)) * (60 * 4096),
+    WEIGHTS: bytes(range(256)) * (36 * 4096),
     "code/a%20b c#d?.py": b"pass\n",
     "empty": b"",
 }
@@ -262,7 +262,8 @@ def test_a_range_that_was_cut_is_continued_from_its_last_byte(tmp_path: Path, on
     ended = fetch(tmp_path, on_s3, asked_for(SECOND, first(1, cut(5 * MIB))))
 
     assert ended.code == ExitCode.DONE, ended.output
-    assert any(f"bytes={begin}-{32 * MIB - 1}" in on_s3.asked() for begin in range(16 * MIB + 1, 21 * MIB + 1))
+    ends = [asked for asked in on_s3.asked() if asked and asked.endswith(f"-{32 * MIB - 1}")]
+    assert any(16 * MIB < int(asked.removeprefix("bytes=").partition("-")[0]) <= 21 * MIB for asked in ends), ends
 
 
 def test_large_files_wait_for_one_of_the_streams_and_small_ones_do_not(tmp_path: Path, on_s3: OnS3) -> None:

@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,9 +15,10 @@ import pytest
 from model_contract.exit_codes import ExitCode
 from model_delivery.errors import InvalidInputError
 from model_delivery.storage_uri import AliasUri, RunUri, StorageUri, VersionUri, parse_storage_uri
-from testbed.delivery import COMMAND, Delivery, wait_until
+from testbed.delivery import COMMAND, MODULES, Delivery, wait_until
 from testbed.faults import only, stall
 from testbed.gate import API, ask
+from testbed.processes import PATIENCE, Process
 from testbed.registered import Registered, files_below
 from testbed.reverse_proxy import Exchange, reverse_proxy
 from tests.model_delivery.test_fetch import MIB
@@ -343,8 +343,9 @@ def test_kill_before_any_step_leaves_one_whole_model_or_none_and_the_next_run_go
         mount = delivery.directory / f"mount-{step}"
         shutil.copytree(delivery.store, mount, symlinks=True)
         command = [sys.executable, "-c", KILLED, str(step), "storage", new, str(mount), f"--termination-log={log}"]
-        code = subprocess.run(command, env=os.environ | {"MLFLOW_TRACKING_URI": mlflow_3.uri}, check=False).returncode
-        if code != ENDED:
+        environment = os.environ | {"MLFLOW_TRACKING_URI": mlflow_3.uri}
+        killed = Process.start(command, log=delivery.directory / "log", env=environment, imported=MODULES)
+        if (code := killed.popen.wait(PATIENCE)) != ENDED:
             break
         if (mount / "MLmodel").exists():
             assert visible(mount) in models.values()

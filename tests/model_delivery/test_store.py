@@ -29,9 +29,9 @@ from testbed.processes import PATIENCE, TAKES_SIGINT
 from testbed.registered import Registered, files_below
 from testbed.reverse_proxy import Exchange, ReverseProxy, reverse_proxy
 
-WEIGHTS = "weights.bin"  # a file of 60 MiB
+WEIGHTS = "weights.bin"  # a file of 36 MiB
 MIB = 1 << 20
-RANGES_OF_BIG = [(0, 16 * MIB - 1), (16 * MIB, 32 * MIB - 1), (32 * MIB, 48 * MIB - 1), (48 * MIB, 60 * MIB - 1)]
+RANGES_OF_BIG = [(0, 16 * MIB - 1), (16 * MIB, 32 * MIB - 1), (32 * MIB, 36 * MIB - 1)]
 HELD = only(WEIGHTS, stall(4 * MIB))  # until the run is killed
 SLOWLY = only(WEIGHTS, slowly(0.002))
 
@@ -42,7 +42,7 @@ def kill_in_the_middle(delivery: Delivery, ref: ModelRef) -> int:
         wait_until(lambda: partial_size(delivery.store, "MLmodel") > 0 and partial_size(delivery.store) > 0)
         process.kill()
     assert not delivery.run_directory(ref).exists()
-    assert 0 < partial_size(delivery.store) < 60 * MIB
+    assert 0 < partial_size(delivery.store) < 36 * MIB
     return partial_size(delivery.store)
 
 

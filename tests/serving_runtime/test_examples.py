@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,37 +41,48 @@ NUMBERS_FOR_TIMES = {"tensor-of-times-with-nat"}  # MLflow writes nanoseconds as
 Answers = dict[str, dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """The models of a version, loaded once, and the answers of MLflow's server to the examples stored with them."""
+
+    directory: Path
+    answers: Answers
+    loaded: dict[str, Model] = field(default_factory=dict)
+
+    def model(self, name: str) -> Model:
+        if name not in self.loaded:
+            self.loaded[name] = load(self.directory / name)
+        return self.loaded[name]
+
+
 @pytest.fixture(scope="module", params=["3.17", "2.22"])
-def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answers]:
-    """The models, and the answers of MLflow's server to the examples that it stored with them."""
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Saved:
     target = tmp_path_factory.mktemp(f"examples-{request.param}")
     directory = saved_models(request.param, SCRIPTS / "save_examples.py", target)
     answers: Answers = json.loads((directory / "answers.json").read_text())
-    return directory, answers
+    return Saved(directory=directory, answers=answers)
 
 
-def test_every_example_that_mlflow_serves_reaches_the_model_as_mlflow_gives_it(saved: tuple[Path, Answers]) -> None:
-    directory, answers = saved
+def test_every_example_that_mlflow_serves_reaches_the_model_as_mlflow_gives_it(saved: Saved) -> None:
     wrong = {}
-    for name, answer in answers.items():
-        model = load(directory / name)
+    for name, answer in saved.answers.items():
+        model = saved.model(name)
         example = model.example()
         if example is None or name in BETTER or answer["status"] != 200 or "predictions" not in answer["body"]:
             continue
         if (found := model.predict_conformed(example.data, example.params)) != answer["body"]["predictions"]:
             wrong[name] = (found, answer["body"]["predictions"])
 
-    assert len(answers) > 120
+    assert len(saved.answers) > 120
     assert wrong == {}
 
 
-def test_every_example_that_is_json_can_be_sent_as_mlflow_wrote_it(saved: tuple[Path, Answers]) -> None:
-    directory, answers = saved
+def test_every_example_that_is_json_can_be_sent_as_mlflow_wrote_it(saved: Saved) -> None:
     wrong = {}
-    for name in answers:
-        model = load(directory / name)
+    for name in saved.answers:
+        model = saved.model(name)
         example = model.example()
-        body = (directory / name / str(model.metadata.serving_example)).read_bytes()
+        body = (saved.directory / name / str(model.metadata.serving_example)).read_bytes()
         if example is None or predict_example(model) or NOT_JSON.search(body) or name in NUMBERS_FOR_TIMES:
             continue
         try:
@@ -83,19 +95,16 @@ def test_every_example_that_is_json_can_be_sent_as_mlflow_wrote_it(saved: tuple[
     assert wrong == {}
 
 
-def test_no_example_keeps_a_model_from_being_warmed_or_served(saved: tuple[Path, Answers]) -> None:
-    directory, answers = saved
-    unusable = {name for name in answers if example_problem(read_metadata(directory / name))}
-    for name in answers:
-        warm_up(load(directory / name))
+def test_no_example_keeps_a_model_from_being_warmed_or_served(saved: Saved) -> None:
+    unusable = {name for name in saved.answers if example_problem(read_metadata(saved.directory / name))}
+    for name in saved.answers:
+        warm_up(saved.model(name))
 
     assert unusable <= UNUSABLE
 
 
-def test_an_example_that_cannot_be_used_is_one_warning(
-    saved: tuple[Path, Answers], caplog: pytest.LogCaptureFixture
-) -> None:
-    warm_up(load(saved[0] / "tensor-empty"))
+def test_an_example_that_cannot_be_used_is_one_warning(saved: Saved, caplog: pytest.LogCaptureFixture) -> None:
+    warm_up(saved.model("tensor-empty"))
 
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "the model is not warmed: its input example cannot be used: inputs: an array of shape [0]" in caplog.text

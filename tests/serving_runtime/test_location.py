@@ -1,7 +1,7 @@
 """The places in which the runtime looks for its model."""
 
+import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from serving_runtime.options import Coerce, Loader
 from serving_runtime.prediction.warm_up import warm_up_for_merging
 from testbed.closed_directory import closed_directory
 from testbed.environments import python_of
+from testbed.mlflow_server import MODULES
+from testbed.processes import completed
 from testbed.runtime_server import serving
 
 OWNER_AND_RUN = {"MLFLOW_MODEL_OWNER": "jane.doe", "MLFLOW_RUN_ID": "5f0c8e9a3b7d4c61a2e4f6b8d0c1e3a5"}
@@ -134,9 +136,8 @@ def test_mlflow_itself_loads_a_mount_for_kserve(version: str, models: Path, olde
         "row = pandas.DataFrame([[7.4, 3.51, 9.4]], columns=['fixed acidity', 'pH', 'alcohol'])\n"
         "print(*(load(sys.argv[1]).predict(row) for load in (mlflow.pyfunc.load_model, mlflow.sklearn.load_model)))"
     )
-    done = subprocess.run(
-        [python_of(f"mlflow-{version}"), "-c", code, mount], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
+    command = [python_of(f"mlflow-{version}"), "-c", code, mount]
+    done = completed(command, env=os.environ, cwd=tmp_path, imported=MODULES)
 
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.split("] [")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-FILES = {"MLmodel": b"flavors: {}\n", "weights.bin": bytes(range(256)) * (60 * 4096)}
+FILES = {"MLmodel": b"flavors: {}\n", "weights.bin": bytes(range(256)) * (36 * 4096)}
 client = MlflowClient()
 prefix = sys.argv[1]
 experiment = client.create_experiment(prefix)

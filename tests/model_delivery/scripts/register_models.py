@@ -97,7 +97,7 @@ odd = {
 files = log_files({"model/MLmodel": mlmodel} | {f"model/{path}": content for path, content in odd.items()})
 register("odd names", f"runs:/{files}/model", files)
 
-big = log_files({"model/MLmodel": mlmodel, "model/weights.bin": bytes(range(256)) * (60 * 4096)})
+big = log_files({"model/MLmodel": mlmodel, "model/weights.bin": bytes(range(256)) * (36 * 4096)})
 register("big", f"runs:/{big}/model", big)
 
 # No client of MLflow uploads these names as they are.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+import yaml
 
 from serving_runtime.cli import main
 from testbed.forks import server_for
@@ -24,6 +25,28 @@ class Ended:
 
 
 Run = Callable[..., Ended]
+IN_PYTHON = """
+class Model:
+    def predict(self, data):
+        return data["fixed acidity"].to_numpy() * 2
+
+
+def _load_pyfunc(path):
+    return Model()
+"""
+
+
+@pytest.fixture(scope="session")
+def light_wine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with the signature of `wine`, for tests of new processes: they need not import scikit-learn."""
+    directory = tmp_path_factory.mktemp("light-wine")
+    (directory / "code").mkdir()
+    (directory / "code" / "light_wine.py").write_text(IN_PYTHON)
+    signature = yaml.safe_load((models / "wine" / "MLmodel").read_text())["signature"]
+    function = {"loader_module": "light_wine", "code": "code"}
+    document = {"flavors": {"python_function": function}, "signature": signature}
+    (directory / "MLmodel").write_text(yaml.safe_dump(document))
+    return directory
 
 
 @pytest.fixture

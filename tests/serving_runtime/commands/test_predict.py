@@ -343,9 +343,10 @@ def test_time_of_a_prediction_includes_the_load_of_the_model(models: Path) -> No
 
 @pytest.mark.parametrize("output", ["out.csv", "out/"])
 def test_a_terminal_gets_a_bar_with_rows_rate_and_remaining_time(output: str, models: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "serving_runtime", "predict", "--model-path", models / "wine"]
+    command = [*PROGRAM, "--model-path", models / "wine"]
 
-    code, shown = run_at_terminal([*command, written(tmp_path / "rows.csv"), "-o", f"{tmp_path}/{output}"], os.environ)
+    command += [written(tmp_path / "rows.csv"), "-o", f"{tmp_path}/{output}"]
+    code, shown = run_at_terminal(command, os.environ, imported=LIBRARIES)
 
     text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown)  # without colors and movements
     assert code == 0, shown

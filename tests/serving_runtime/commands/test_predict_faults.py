@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 
 from testbed.engines import children_of, command_of
-from testbed.processes import PATIENCE, TAKES_SIGINT, Process
+from testbed.processes import PATIENCE, Process
 from testbed.runtime_server import LIBRARIES
 
 Run = Callable[..., Any]
@@ -275,10 +275,10 @@ def small_disk(directory: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_disk_that_fills_ends_the_command_and_leaves_no_part(form: str, models: Path, tmp_path: Path) -> None:
+def test_disk_that_fills_ends_the_command_and_leaves_no_part(form: str, light_wine: Path, tmp_path: Path) -> None:
     source, out = write_csv(tmp_path / "a.csv", 40_000), tmp_path / "out"
     out.mkdir()
-    command = [*small_disk(out), *PROGRAM, "--model-path", models / "wine", source, "--output-format", form]
+    command = [*small_disk(out), *PROGRAM, "--model-path", light_wine, source, "--output-format", form]
 
     ended = subprocess.run([*command, "-o", f"{out}/"], capture_output=True, text=True, check=False)
 
@@ -426,10 +426,10 @@ def test_pipe_as_output_is_written_and_stays(run: Run, models: Path, tmp_path: P
     assert (ended.code, pipe.is_fifo(), len(read.splitlines())) == (0, True, 4)
 
 
-def test_workers_end_with_a_command_that_is_killed(run: Run, models: Path, tmp_path: Path) -> None:
+def test_workers_end_with_a_command_that_is_killed(run: Run, light_wine: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_csv(tmp_path / f"in/{name}.csv", 40_000)
-    arguments = ["--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/out/"]
+    arguments = ["--model-path", light_wine, tmp_path / "in", "-o", f"{tmp_path}/out/"]
     process = started([*arguments, "--workers", "2"], tmp_path / "log")
     while len(list((tmp_path / "out").glob(".*.partial"))) < 2:
         assert process.popen.poll() is None, process.tail()
@@ -449,14 +449,13 @@ def test_workers_end_with_a_command_that_is_killed(run: Run, models: Path, tmp_p
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one process", "workers"])
 def test_interrupt_ends_all_processes_with_one_line_and_leaves_no_part_of_a_file(
-    options: list[str], models: Path, tmp_path: Path
+    options: list[str], light_wine: Path, tmp_path: Path
 ) -> None:
     """A terminal sends SIGINT to every process of the command."""
     for name in ("a", "b", "c", "d"):
         write_csv(tmp_path / f"in/{name}.csv", 40_000)
-    arguments = ["--model-path", models / "wine", tmp_path / "in", "-o", f"{tmp_path}/out/", *options]
-    command = [*TAKES_SIGINT, *PROGRAM, *arguments, "--chunk-rows", "1"]
-    process = Process.start(command, log=tmp_path / "log", env=os.environ)
+    arguments = ["--model-path", light_wine, tmp_path / "in", "-o", f"{tmp_path}/out/", *options]
+    process = started(arguments, tmp_path / "log")
     while not list((tmp_path / "out").glob(".*.partial")):
         assert process.popen.poll() is None, process.tail()
         time.sleep(0.02)

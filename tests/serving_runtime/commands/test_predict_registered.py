@@ -81,9 +81,9 @@ def lines_of_page() -> list[str]:
 
 
 def test_lines_of_the_page_do_what_it_says(
-    models: Path, wine_run: str, mlflow_3_17: MlflowServer, tmp_path: Path
+    light_wine: Path, wine_run: str, mlflow_3_17: MlflowServer, tmp_path: Path
 ) -> None:
-    shutil.copytree(models / "wine", tmp_path / "model")
+    shutil.copytree(light_wine, tmp_path / "model")
     (tmp_path / "wines").mkdir()
     header = "id,fixed acidity,pH,alcohol\n"
     (tmp_path / "wines/2024-01-30.csv").write_text(header + "1,7.4,3.5,9.4\n2,6.3,3.2,10.1\n")

@@ -54,9 +54,9 @@ def files_below(directory: Path) -> dict[str, str]:
 
 
 def test_parts_that_workers_write_to_a_store_are_those_of_a_directory(
-    run: Run, models: Path, server: S3Server, lake: str, tmp_path: Path
+    run: Run, light_wine: Path, server: S3Server, lake: str, tmp_path: Path
 ) -> None:
-    options = ["--model-path", models / "wine", "--keep-columns", "id,day", "--output-format", "csv"]
+    options = ["--model-path", light_wine, "--keep-columns", "id,day", "--output-format", "csv"]
 
     stored = run("predict", *options, f"s3://{lake}/in", "-o", f"s3://{lake}/out/", "--workers", "2")
     local = run("predict", *options, server.directory / lake / "in", "-o", f"{tmp_path}/out/")
@@ -144,9 +144,12 @@ def test_object_is_there_when_it_is_whole(run: Run, models: Path, server: S3Serv
 def test_store_that_refuses_in_the_middle_ends_the_command_and_leaves_no_part(  # noqa: PLR0913, PLR0917  fixtures
     source: str, output: str, run: Run, models: Path, server: S3Server, lake: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frame = pd.DataFrame({"fixed acidity": [7.4], "pH": [3.5], "alcohol": [9.4]}).sample(800_000, replace=True)
+    row = {"fixed acidity": 7.4, "pH": 3.5, "alcohol": 9.4}
     bucket, address = server.directory / lake, f"s3://{lake}/{source}"
-    frame.to_csv(bucket / source, index=False) if source.endswith("csv") else frame.to_parquet(bucket / source)
+    if source.endswith("csv"):  # more than a block of text, in few rows
+        pd.DataFrame([row | {"note": "x" * 4000}] * (BLOCK // 3000)).to_csv(bucket / source, index=False)
+    else:
+        pd.DataFrame([row]).sample(800_000, replace=True).to_parquet(bucket / source)
     refuse = answer(403, b"<Error><Code>AccessDenied</Code></Error>")
 
     def refuse_the_rest(exchange: Exchange) -> bool:

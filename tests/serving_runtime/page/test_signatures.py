@@ -108,21 +108,21 @@ def registered(example_models: Path, tmp_path_factory: pytest.TempPathFactory) -
         yield server
 
 
-@pytest.mark.parametrize("width", [360, 400, 1240])
-def test_long_number_stays_on_one_line(width: int, page: Page, registered: RuntimeServer) -> None:
-    page.set_viewport_size({"width": width, "height": 740})
+def test_long_number_stays_on_one_line_of_any_width(page: Page, registered: RuntimeServer) -> None:
     page.goto(f"{registered.url}/docs")
     page.get_by_role("textbox", name="input").fill("[[-1.2345678901234567e-301, 0]]")
     page.get_by_role("button", name="Predict").click()
     number = page.locator("#result .one")
     expect(number).to_contain_text("-1.2345678901234567e-301")
 
-    height, line, hidden = number.evaluate(
-        "node => [node.getBoundingClientRect().height, parseFloat(getComputedStyle(node).lineHeight), node.scrollWidth"
-        " - node.clientWidth]"
-    )
-    assert height < 1.5 * line
-    assert hidden <= 0
+    for width in (360, 400, 1240):
+        page.set_viewport_size({"width": width, "height": 740})
+        height, line, hidden = number.evaluate(
+            "node => [node.getBoundingClientRect().height, parseFloat(getComputedStyle(node).lineHeight),"
+            " node.scrollWidth - node.clientWidth]"
+        )
+        assert height < 1.5 * line, width
+        assert hidden <= 0, width
 
 
 def test_page_links_to_the_metrics(page: Page, registered: RuntimeServer) -> None:

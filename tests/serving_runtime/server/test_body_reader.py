@@ -177,7 +177,8 @@ def test_reader_goes_on_while_its_worker_ends_and_lets_others_go_first(server: R
 
     assert server.predict(split([ROW] * MANY)).status == 200
     assert worker_and_reader(server) == (worker, reader)
-    assert os.getpriority(os.PRIO_PROCESS, reader) == os.getpriority(os.PRIO_PROCESS, worker) + NICENESS
+    least = 19  # below `nice -n 19` nothing can be nicer
+    assert os.getpriority(os.PRIO_PROCESS, reader) == min(os.getpriority(os.PRIO_PROCESS, worker) + NICENESS, least)
 
 
 @pytest.mark.parametrize(

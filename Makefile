@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
-SOURCES := model_contract webhook model_delivery model_lifecycle serving_runtime tracking_gate testbed demo benchmarks tests docs manifests
+SOURCES := model_contract webhook model_delivery model_lifecycle serving_runtime tracking_gate testbed demo benchmarks tests docs manifests image_bytecode.py
 
 .PHONY: help
 help: ## List the commands
@@ -106,7 +106,7 @@ SBOM := jq --argjson epoch $(EPOCH) --arg version $(VERSION)
 SBOM_OF_FILES = xargs -0 sha256sum | $(SBOM) --raw-input --null-input --from-file .github/sbom/files.jq
 
 FORMER_HOLDS := examples manifests model_contract model_delivery model_lifecycle serving_runtime tests/webhook/cases \
-  tracking_gate webhook .dockerignore Dockerfile.gate Dockerfile.lifecycle Dockerfile.runtime Dockerfile.webhook LICENSE \
+  tracking_gate webhook .dockerignore image_bytecode.py Dockerfile.gate Dockerfile.lifecycle Dockerfile.runtime Dockerfile.webhook LICENSE \
   README.md pyproject.toml requirements-sklearn.txt uv.lock
 .PHONY: former
 former: ## Keep the files of COMMIT as the former version, with which tests/upgrades and tests/full/test_upgrade.py work

@@ -36,7 +36,7 @@ from webhook.server.settings import ServerSettings
 from webhook.settings import PREFIX, SERVER_PREFIX, Settings
 
 ROOT: Final = Path(__file__).parents[1]
-PAIRS: Final = int(os.environ.get("MODEL_API_TEST_ENVIRONMENTS", "100"))
+PAIRS: Final = int(os.environ.get("MODEL_API_TEST_ENVIRONMENTS", "60"))
 PACKAGES: Final = ("model_contract", "model_delivery", "model_lifecycle", "serving_runtime", "tracking_gate", "webhook")
 PROGRAMS: Final = {
     entry.name: entry

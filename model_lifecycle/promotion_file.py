@@ -166,9 +166,7 @@ def _unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
         double = next(key for key in keys if keys.count(key) > 1)
-        raise PromotionFileError(
-            [Problem(place=f"the key {json.dumps(double)[:60]}", text="comes twice in one object")]
-        )
+        raise _of_file(f"the key {json.dumps(double)[:60]} comes twice in one object")
     return found
 
 

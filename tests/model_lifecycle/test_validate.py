@@ -78,7 +78,10 @@ BAD = {
     "too large": (b" " * (MOST_BYTES + 1), f"at most {MOST_BYTES} bytes are read"),
     "nested": (b"[" * 100_000, "nested too deep"),
     "NaN": (one(version=float("nan")), "NaN is not JSON"),
-    "a project twice": (f'{{"{PROJECT}": [], "{PROJECT}": []}}'.encode(), "comes twice in one object"),
+    "a project twice": (
+        f'{{"{PROJECT}": [], "{PROJECT}": []}}'.encode(),
+        f'$: the key "{PROJECT}" comes twice in one object',
+    ),
     "a project in two cases": (content({PROJECT: [], PROJECT.upper(): []}), "is the same project as"),
     "a name as project": (content({"Wine project": []}), "is no project id, which has at most 63 lower-case letters"),
     "no list": (content({PROJECT: {"name": "wine", "version": 2}}), "must be a list"),
@@ -87,7 +90,7 @@ BAD = {
     "no version": (content({PROJECT: [{"name": "wine"}]}), "[0]: version is missing"),
     "a key twice": (
         f'{{"{PROJECT}": [{{"name": "a", "name": "b", "version": 1}}]}}'.encode(),
-        'the key "name": comes twice',
+        '$: the key "name" comes twice',
     ),
     "an unknown key": (one(owner="jane"), "[0].owner: is not known; an entry has name, version, stage, alias, digest"),
     "a control character in a key": (one(**{"\n::error::\x1b[2J": 1}), "[0].\\n::error::\\x1b[2J: is not known"),

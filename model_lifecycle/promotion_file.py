@@ -6,6 +6,7 @@ found at once, each with its place.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -164,8 +165,7 @@ def _advice(text: str, position: int) -> str:
 def _unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        double = next(key for key in keys if keys.count(key) > 1)
+        double, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise _of_file(f"the key {json.dumps(double)[:60]} comes twice in one object")
     return found
 

@@ -5,7 +5,8 @@
 A container writes no bytecode, and would compile what it imports at each start. That of the standard library, which the
 official images of Python leave out, goes to `/bytecode`: the image copies it to `/usr/local/lib`.
 
-The bytecode counts whatever the time of its source is: a builder with a cache may have the source from another time.
+The bytecode counts as long as its source has the same content, and not the same time: a builder with a cache may have
+the source from another time, and a file that a later image replaces must not be run as it was.
 """
 
 import importlib
@@ -17,7 +18,7 @@ from pathlib import Path
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 COPIED = Path("/bytecode")
 AT_FIRST_CONNECTION = "encodings.idna"
-ANY_TIME = py_compile.PycInvalidationMode.UNCHECKED_HASH
+SAME_CONTENT = py_compile.PycInvalidationMode.CHECKED_HASH
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
         if bytecode.is_relative_to(LIBRARY):
             bytecode = COPIED / bytecode.relative_to(LIBRARY.parent)
         if not bytecode.exists():
-            py_compile.compile(str(module.__file__), str(bytecode), doraise=True, invalidation_mode=ANY_TIME)
+            py_compile.compile(str(module.__file__), str(bytecode), doraise=True, invalidation_mode=SAME_CONTENT)
 
 
 if __name__ == "__main__":

@@ -110,11 +110,11 @@ def test_container_has_the_bytecode_of_what_it_imports(name: str, modules: list[
 
 
 def is_compiled(module: Path) -> bool:
-    """Return True if the module has bytecode that counts: that of its time and size, or of any."""
+    """Return True if the module has bytecode that counts: that of its time and size, or that of its content."""
     source = module.with_suffix(".py")
     bytecode = Path(importlib.util.cache_from_source(str(source)))
     if not bytecode.exists():
         return False
-    flags, seconds, size = struct.unpack("<3I", bytecode.read_bytes()[4:16])  # https://peps.python.org/pep-0552
-    found = source.stat()
-    return bool(flags) or (seconds, size) == (int(found.st_mtime), found.st_size)
+    head, found = bytecode.read_bytes()[4:16], source.stat()  # https://peps.python.org/pep-0552
+    by_content = struct.pack("<I", 0b11) + importlib.util.source_hash(source.read_bytes())
+    return head in {by_content, struct.pack("<3I", 0, int(found.st_mtime), found.st_size)}

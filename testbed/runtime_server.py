@@ -171,8 +171,10 @@ def _libraries(model: Path | None, flags: Sequence[str]) -> Sequence[str]:
 
 
 def _dead_or_gentle(pid: str) -> bool:
+    """Return True for a process that ends too: the placeholder server may still do so once the server is ready."""
     try:
-        state, *_, nice = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:17]
-    except FileNotFoundError:
+        nice = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[16]
+        ends = not Path(f"/proc/{pid}/cmdline").read_bytes()  # the kernel has taken its memory away
+    except (FileNotFoundError, ProcessLookupError):
         return True
-    return state == "Z" or int(nice) > os.nice(0)
+    return ends or int(nice) > os.nice(0)

@@ -44,6 +44,7 @@ class MlflowComparison:
         comparison = cls()
         supervisor = os.getpid()
         if preloaded.needs_comparison and os.fork() == 0:
+            os.nice(NICENESS)
             end_with(supervisor)
             for descriptor in listening:
                 os.close(descriptor)
@@ -62,7 +63,6 @@ def _run(preloaded: PreloadedModel, placeholder: PlaceholderServer, result: mmap
     for number in (signal.SIGINT, signal.SIGTERM):  # nothing is lost if it ends in the middle
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it ends with the supervisor
-    os.nice(NICENESS)
     while not placeholder.gone:
         time.sleep(POLL_INTERVAL)
     try:

@@ -25,6 +25,7 @@ from testbed.runtime_server import JSON, NATIVE, RuntimeServer
 RECORD = json.dumps({"dataframe_records": [{"fixed acidity": 1.0, "pH": 2.0, "alcohol": 3.0}]})
 CLIENTS = 4
 FEW = 16  # descriptors
+COMPARED_WITHIN = 3 * PATIENCE  # the comparing process gets the processor time that others leave
 Start = Callable[..., RuntimeServer]
 
 
@@ -311,7 +312,8 @@ def test_model_that_mlflow_loads_to_something_else_is_served_as_mlflow_loads_it(
     server.wait_until_ready()
     before = server.predict({"inputs": {"x": [1.0]}}).document["predictions"]
     server.wait_until(
-        lambda: any(line["message"].startswith("the model predicts something else") for line in server.lines())
+        lambda: any(line["message"].startswith("the model predicts something else") for line in server.lines()),
+        seconds=COMPARED_WITHIN,
     )
     server.wait_until(
         lambda: {server.predict({"inputs": {"x": [1.0]}}).document["predictions"][0] for _ in range(10)} == {1.0}
@@ -325,8 +327,10 @@ def test_model_that_mlflow_loads_to_the_same_stays_as_it_is(start: Start, models
     server = start(models / "wine", "--workers", "1")
     server.wait_until_ready()
     worker = server.workers()
+    assert len(worker) == 1
     server.wait_until(
-        lambda: any(line["message"] == "the model predicts the same as loaded by MLflow" for line in server.lines())
+        lambda: any(line["message"] == "the model predicts the same as loaded by MLflow" for line in server.lines()),
+        seconds=COMPARED_WITHIN,
     )
 
     assert server.workers() == worker
